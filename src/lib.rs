@@ -11,4 +11,7 @@
     clippy::panic
 )]
 
+pub mod audit;
+pub mod clock;
+pub mod signing;
 pub mod wire;

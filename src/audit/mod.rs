@@ -1,0 +1,63 @@
+//! What must be on record before it leaves. [`Recorded`] is a thing whose journal entry is on stable
+//! storage; the port [`Recorder`] makes it so.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Basis,
+    signing::BoxFuture,
+    wire::{algorithm::DigestAlgorithm, oid::ObjectIdentifier},
+};
+
+/// The record of one issued token.
+#[derive(Debug, Clone)]
+pub struct TokenIssued {
+    /// The TSU's name in the configuration.
+    pub tsu: String,
+    pub serial: [u8; 16],
+    pub policy: ObjectIdentifier,
+    /// genTime before it was cut to the precision, since 1970.
+    pub time: Duration,
+    /// How far from UTC it can be, and on whose word.
+    pub bound: Duration,
+    pub basis: Basis,
+    pub imprint_algorithm: DigestAlgorithm,
+    pub imprint: Vec<u8>,
+    /// SHA-256 of the token.
+    pub token_digest: [u8; 32],
+}
+
+/// `T`, now that its record is on stable storage.
+#[derive(Debug)]
+pub struct Recorded<T>(T);
+
+impl<T> Recorded<T> {
+    /// The one constructor: called in `io/journal.rs` and nowhere else.
+    pub(crate) fn assertion(value: T) -> Self {
+        Self(value)
+    }
+
+    /// What was recorded, free to leave.
+    pub fn release(self) -> T {
+        self.0
+    }
+}
+
+/// The record could not be brought to stable storage; nothing may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    #[error("the journal's queue is full")]
+    Busy,
+    #[error("the journal cannot be written; see the log for the reason")]
+    Stopped,
+}
+
+/// The port to the journal, for things of type `T`.
+pub trait Recorder<T>: Send + Sync {
+    /// Brings `entry` to stable storage and then gives `held` back.
+    fn record(
+        &self,
+        entry: TokenIssued,
+        held: T,
+    ) -> BoxFuture<'_, Result<Recorded<T>, RecordError>>;
+}

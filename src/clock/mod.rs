@@ -1,0 +1,67 @@
+//! What the appliance knows about the time. [`TrustedTime`] is a reading that may be signed; the port
+//! [`Clock`] hands them out, and only [`discipline`] decides whether there is one.
+
+pub mod discipline;
+
+use std::time::Duration;
+
+use crate::wire::time::Seconds;
+
+pub use discipline::Unproven;
+
+/// On what grounds a reading is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// Shown to be within [`TrustedTime::bound`] of UTC.
+    Proven,
+    /// The bare system clock. Only a TSU marked demo signs on it.
+    Demo,
+}
+
+/// A reading of the clock that may be signed, with how far it can be from UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrustedTime {
+    since_1970: Duration,
+    bound: Duration,
+    basis: Basis,
+}
+
+impl TrustedTime {
+    /// The one constructor: called in `clock/discipline.rs` and nowhere else.
+    fn assertion(since_1970: Duration, bound: Duration, basis: Basis) -> Self {
+        Self {
+            since_1970,
+            bound,
+            basis,
+        }
+    }
+
+    /// The reading, counted from 1970-01-01T00:00:00Z without leap seconds.
+    pub const fn since_1970(&self) -> Duration {
+        self.since_1970
+    }
+
+    /// The reading in whole seconds, rounded down.
+    pub const fn seconds(&self) -> Seconds {
+        Seconds::new(self.since_1970.as_secs())
+    }
+
+    /// |reading - UTC| is at most this. Zero and meaningless on the basis [`Basis::Demo`].
+    pub const fn bound(&self) -> Duration {
+        self.bound
+    }
+
+    pub const fn basis(&self) -> Basis {
+        self.basis
+    }
+}
+
+/// The port to the clock.
+pub trait Clock: Send + Sync {
+    /// A reading that may be signed, or why there is none.
+    fn trusted(&self) -> Result<TrustedTime, Unproven>;
+
+    /// The bare system clock, for cache headers, freshness of what is already signed, and logs; never
+    /// for anything that gets signed.
+    fn reading(&self) -> Seconds;
+}

@@ -1,0 +1,223 @@
+//! A key and its certificate meet once, here: [`Credential::prove`] shows that they belong together and
+//! that the certificate may do the job, and whoever holds a [`Credential`] need not ask again, but for
+//! the dates ([`Credential::usable_at`]).
+
+use std::{fmt, sync::Arc};
+
+use super::Signer;
+use crate::wire::{
+    certificate::{Certificate, CertificateError},
+    oid,
+    time::Seconds,
+};
+
+/// The job a certificate is to do.
+#[derive(Debug, Clone, Copy)]
+pub enum Role<'a> {
+    /// Sign time-stamp tokens (RFC 3161 2.3).
+    TimeStamping,
+    /// Sign status for this CA by delegation (RFC 6960 4.2.2.2).
+    DelegatedResponder { issuer: &'a Certificate },
+    /// Sign status with the CA's own key.
+    IssuerItself,
+}
+
+/// Why a key and a certificate cannot be used together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    #[error(
+        "the key does not belong to the certificate of {0}; give the key that the certificate was issued for"
+    )]
+    KeyMismatch(String),
+    #[error("the certificate of {0} is a CA's; a TSU's must not be")]
+    IsCa(String),
+    #[error(
+        "the certificate of {0} has no extended key usage; it needs timeStamping, critical, and nothing else (RFC 3161 2.3)"
+    )]
+    NoUsage(String),
+    #[error(
+        "the certificate of {0} has other extended key usages than exactly one, timeStamping (RFC 3161 2.3)"
+    )]
+    NotTimeStamping(String),
+    #[error("the extended key usage of {0} is not critical; RFC 3161 2.3 demands it")]
+    UsageNotCritical(String),
+    #[error("the key usage of {0} does not allow digital signatures")]
+    NoDigitalSignature(String),
+    #[error("the certificate of {0} has no extended key usage OCSPSigning (RFC 6960 4.2.2.2)")]
+    NotOcspSigning(String),
+    #[error(
+        "the certificate of {0} has no id-pkix-ocsp-nocheck extension; clients would ask for its own status without end (RFC 6960 4.2.2.2.1)"
+    )]
+    NoNocheck(String),
+    #[error(
+        "the certificate of {0} was not issued by the CA it is to answer for, or not under its present key (RFC 6960 4.2.2.2)"
+    )]
+    NotIssuedBy(String),
+    #[error("the certificate of {0} is valid from {1}")]
+    NotYetValid(String, Seconds),
+    #[error("the certificate of {0} ended at {1}; renew it")]
+    Expired(String, Seconds),
+    #[error("the private key usage period of {0} begins at {1}")]
+    KeyNotYet(String, Seconds),
+    #[error(
+        "the private key usage period of {0} ended at {1}; give the TSU a new key and certificate"
+    )]
+    KeyEnded(String, Seconds),
+    #[error("the RSA key of {0} has {1} bits; 3072 are the least")]
+    ShortRsa(String, usize),
+    #[error("the chain of {0} has a gap: {1} was not issued by the certificate after it")]
+    BrokenChain(String, String),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+/// A signer that may do its job, with its certificate and the intermediates above it.
+pub struct Credential {
+    certificate: Certificate,
+    chain: Vec<Certificate>,
+    signer: Arc<dyn Signer>,
+    not_before: Seconds,
+    not_after: Seconds,
+    key_not_before: Option<Seconds>,
+    key_not_after: Option<Seconds>,
+}
+
+impl Credential {
+    /// Proves the match, the role and the dates at `now`. `chain` holds the intermediates, nearest first.
+    pub fn prove(
+        role: Role<'_>,
+        certificate: Certificate,
+        chain: Vec<Certificate>,
+        signer: Arc<dyn Signer>,
+        now: Seconds,
+    ) -> Result<Self, CredentialError> {
+        let name = certificate.subject_text();
+        if signer.public_key().spki() != certificate.public_key().spki() {
+            return Err(CredentialError::KeyMismatch(name));
+        }
+        if let crate::wire::algorithm::KeyKind::Rsa { bits } = certificate.public_key().kind()
+            && bits < 3072
+            && !matches!(role, Role::IssuerItself)
+        {
+            // CSBR 6.1.5.2 and TS 119 312: no RSA key below 3072 bits for new signatures.
+            return Err(CredentialError::ShortRsa(name, bits));
+        }
+        check_role(role, &certificate, &name)?;
+        let mut below = &certificate;
+        for above in &chain {
+            if !below.is_issued_by(above) {
+                return Err(CredentialError::BrokenChain(name, below.subject_text()));
+            }
+            below = above;
+        }
+        let (key_not_before, key_not_after) = certificate.private_key_usage_period()?;
+        let credential = Self::assertion(certificate, chain, signer, key_not_before, key_not_after);
+        credential.usable_at(now)?;
+        Ok(credential)
+    }
+
+    fn assertion(
+        certificate: Certificate,
+        chain: Vec<Certificate>,
+        signer: Arc<dyn Signer>,
+        key_not_before: Option<Seconds>,
+        key_not_after: Option<Seconds>,
+    ) -> Self {
+        Self {
+            not_before: certificate.not_before(),
+            not_after: certificate.not_after(),
+            certificate,
+            chain,
+            signer,
+            key_not_before,
+            key_not_after,
+        }
+    }
+
+    /// Whether certificate and key may be used at `now`: validity and PrivateKeyUsagePeriod.
+    pub fn usable_at(&self, now: Seconds) -> Result<(), CredentialError> {
+        let name = || self.certificate.subject_text();
+        if now < self.not_before {
+            return Err(CredentialError::NotYetValid(name(), self.not_before));
+        }
+        if now > self.not_after {
+            return Err(CredentialError::Expired(name(), self.not_after));
+        }
+        match (self.key_not_before, self.key_not_after) {
+            (Some(start), _) if now < start => Err(CredentialError::KeyNotYet(name(), start)),
+            (_, Some(end)) if now > end => Err(CredentialError::KeyEnded(name(), end)),
+            _ => Ok(()),
+        }
+    }
+
+    pub const fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// The intermediates above the certificate, nearest first; no root unless the operator listed it.
+    pub fn chain(&self) -> &[Certificate] {
+        &self.chain
+    }
+
+    pub fn signer(&self) -> &Arc<dyn Signer> {
+        &self.signer
+    }
+
+    /// The end of the certificate.
+    pub const fn not_after(&self) -> Seconds {
+        self.not_after
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("subject", &self.certificate.subject_text())
+            .finish()
+    }
+}
+
+fn check_role(
+    role: Role<'_>,
+    certificate: &Certificate,
+    name: &str,
+) -> Result<(), CredentialError> {
+    let name = || name.to_owned();
+    let usages = certificate.extended_key_usage();
+    let may_sign = certificate
+        .key_usage()
+        .is_none_or(|usage| usage.digital_signature() || usage.non_repudiation());
+    match role {
+        Role::TimeStamping => {
+            if certificate.is_ca() {
+                return Err(CredentialError::IsCa(name()));
+            }
+            let (critical, usages) = usages.ok_or_else(|| CredentialError::NoUsage(name()))?;
+            if usages != [oid::KP_TIME_STAMPING] {
+                return Err(CredentialError::NotTimeStamping(name()));
+            }
+            if !critical {
+                return Err(CredentialError::UsageNotCritical(name()));
+            }
+            if !may_sign {
+                return Err(CredentialError::NoDigitalSignature(name()));
+            }
+        }
+        Role::DelegatedResponder { issuer } => {
+            if !usages.is_some_and(|(_, usages)| usages.contains(&oid::KP_OCSP_SIGNING)) {
+                return Err(CredentialError::NotOcspSigning(name()));
+            }
+            if certificate.extension(oid::OCSP_NOCHECK).is_none() {
+                return Err(CredentialError::NoNocheck(name()));
+            }
+            if !may_sign {
+                return Err(CredentialError::NoDigitalSignature(name()));
+            }
+            if !certificate.is_issued_by(issuer) {
+                return Err(CredentialError::NotIssuedBy(name()));
+            }
+        }
+        Role::IssuerItself => {}
+    }
+    Ok(())
+}

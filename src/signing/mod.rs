@@ -1,0 +1,66 @@
+//! Signatures without knowing what they are for. The port is [`Signer`]: it sees bytes, never ASN.1 to
+//! interpret, and whoever encodes never sees a key. [`credential::Credential`] is a signer that has
+//! proved to belong to a certificate.
+
+pub mod credential;
+
+use std::{fmt, future::Future, pin::Pin};
+
+use crate::wire::{algorithm::SignatureAlgorithm, certificate::PublicKey};
+
+/// A boxed future, so that signers can stand behind `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// For what a signature is asked; devices share their sessions by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    TimeStamp,
+    Status,
+    StatusWithNonce,
+}
+
+/// Why there is no signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// Every place at the key is taken: try again soon.
+    #[error("the signer's queue is full")]
+    Busy,
+    /// The key or its device does not work.
+    #[error("the key cannot sign")]
+    Failed,
+}
+
+/// The right to one signature. Time is read only after it was given, so that no wait lies between the
+/// reading and the signature. Dropping it frees the place.
+pub struct Permit(#[allow(dead_code)] Option<tokio::sync::OwnedSemaphorePermit>);
+
+impl Permit {
+    /// For a key that signs in place and has no queue.
+    pub const fn in_place() -> Self {
+        Self(None)
+    }
+
+    /// A place at a key with a queue.
+    pub const fn queued(place: tokio::sync::OwnedSemaphorePermit) -> Self {
+        Self(Some(place))
+    }
+}
+
+/// The port to a private key.
+pub trait Signer: Send + Sync + fmt::Debug {
+    /// The public half.
+    fn public_key(&self) -> &PublicKey;
+
+    /// The algorithm of every signature this signer makes.
+    fn algorithm(&self) -> SignatureAlgorithm;
+
+    /// Waits for a place, bounded in number and time; [`SignError::Busy`] where there is none.
+    fn permit(&self, share: Share) -> BoxFuture<'_, Result<Permit, SignError>>;
+
+    /// The signature over `message`, in its wire form (ECDSA: DER).
+    fn sign<'a>(
+        &'a self,
+        permit: Permit,
+        message: &'a [u8],
+    ) -> BoxFuture<'a, Result<Vec<u8>, SignError>>;
+}
