@@ -13,5 +13,6 @@
 
 pub mod audit;
 pub mod clock;
+pub mod config;
 pub mod signing;
 pub mod wire;

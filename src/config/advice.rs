@@ -1,0 +1,57 @@
+//! What is legal but unwise: [`advice`] names each with the reason, for `gnomon check`.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+use super::{ClockSource, Config, Unlisted};
+
+/// One line each, naming the field.
+pub fn advice(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    if config.clock == ClockSource::Unproven {
+        lines.push("clock.source: \"unproven\" vouches for nothing; in production use \"kernel\" with an NTP daemon".into());
+    }
+    if config.admin.is_none() {
+        lines.push("admin: not set, so there are no metrics and no readiness to watch".into());
+    }
+    if config.admin.is_some_and(|admin| !admin.ip().is_loopback()) {
+        lines.push("admin: reachable from other hosts; it has no access control of its own, so bind it to 127.0.0.1".into());
+    }
+    for (index, tsu) in config.tsus.iter().enumerate() {
+        if tsu.demo {
+            lines.push(format!(
+                "tsu[{index}].demo: `{}` signs without a proven clock; its tokens prove nothing",
+                tsu.name
+            ));
+        }
+        if tsu.accuracy > Duration::from_secs(1) {
+            lines.push(format!("tsu[{index}].accuracy: worse than the 1 s that ETSI EN 319 421 asks of the best-practices policy"));
+        }
+        lines.extend(open_key(&tsu.key.path, &format!("tsu[{index}].key")));
+    }
+    for (index, issuer) in config.issuers.iter().enumerate() {
+        if issuer.unlisted == Unlisted::Good {
+            lines.push(format!("issuer[{index}].unlisted: \"good\" for serials never issued is forbidden by ETSI EN 319 411-1 and the CSBR; feed the issued serials instead"));
+        }
+        if issuer.issued.is_empty() && issuer.unlisted == Unlisted::Unauthorized {
+            lines.push(format!("issuer[{index}].issued: none, so every serial that is not revoked gets `unauthorized`"));
+        }
+        for (number, responder) in issuer.responders.iter().enumerate() {
+            lines.extend(open_key(
+                &responder.key.path,
+                &format!("issuer[{index}].responder[{number}].key"),
+            ));
+        }
+    }
+    lines
+}
+
+fn open_key(path: &Path, field: &str) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o077 != 0).then(|| {
+        format!(
+            "{field}: {} can be read by others than its owner (mode {:o}); chmod 600 it",
+            path.display(),
+            mode & 0o777
+        )
+    })
+}

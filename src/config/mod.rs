@@ -1,0 +1,307 @@
+//! From a TOML file to meaning. [`Config::read`] gives every setting resolved and typed, or every
+//! [`Problem`] at once; [`advice`] names what is legal but unwise. The file's own shape is [`v1`].
+#![allow(clippy::disallowed_methods)] // reads the one file it is for
+
+pub mod advice;
+mod units;
+mod v1;
+
+use std::{
+    collections::HashSet,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::wire::{
+    algorithm::{DigestAlgorithm, SignatureAlgorithm},
+    oid::ObjectIdentifier,
+};
+
+pub use v1::{ClockSource, Precision, Unlisted};
+
+/// One thing that is wrong: where, what, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file it is in.
+    pub file: PathBuf,
+    /// The field, dotted; empty where the whole file is meant.
+    pub field: String,
+    /// What is wrong and what to do, lower case.
+    pub what: String,
+}
+
+impl Problem {
+    pub fn new(file: &Path, field: impl Into<String>, what: impl fmt::Display) -> Self {
+        Self {
+            file: file.to_owned(),
+            field: field.into(),
+            what: what.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.file.display())?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// All settings in force. Paths are absolute or relative to the working directory, never to the file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file this came from.
+    pub file: PathBuf,
+    /// Where clients connect.
+    pub listen: Vec<SocketAddr>,
+    /// Where the operator and Prometheus connect.
+    pub admin: Option<SocketAddr>,
+    pub http: Http,
+    pub clock: ClockSource,
+    pub journal: PathBuf,
+    /// Whether nonces are echoed; off, answers go without one (RFC 9654 2.1).
+    pub nonce: bool,
+    /// Sealed answers kept in memory.
+    pub sealed_answers: usize,
+    pub tsus: Vec<TsuConfig>,
+    pub issuers: Vec<IssuerConfig>,
+}
+
+/// Limits of the public listeners.
+#[derive(Debug, Clone)]
+pub struct Http {
+    pub workers: usize,
+    pub header_timeout: Duration,
+    pub body_timeout: Duration,
+    /// Octets.
+    pub body: usize,
+    pub connections: usize,
+    /// How long a stop waits for requests under way.
+    pub grace: Duration,
+}
+
+/// One time-stamping unit.
+#[derive(Debug, Clone)]
+pub struct TsuConfig {
+    pub name: String,
+    pub default: bool,
+    pub demo: bool,
+    pub key: KeyConfig,
+    pub certificate: PathBuf,
+    pub chain: Option<PathBuf>,
+    pub policies: Vec<ObjectIdentifier>,
+    pub digests: Vec<DigestAlgorithm>,
+    pub precision: Precision,
+    pub accuracy: Duration,
+    pub signing_delay: Duration,
+    pub tsa_field: bool,
+    pub qualified: bool,
+}
+
+/// A key in a file.
+#[derive(Debug, Clone)]
+pub struct KeyConfig {
+    pub path: PathBuf,
+    /// Where the key's kind leaves a choice.
+    pub signature: Option<SignatureAlgorithm>,
+}
+
+/// One CA whose certificates' status is answered.
+#[derive(Debug, Clone)]
+pub struct IssuerConfig {
+    pub name: String,
+    pub certificate: PathBuf,
+    pub crls: Vec<CrlConfig>,
+    pub issued: Vec<PathBuf>,
+    pub unlisted: Unlisted,
+    pub validity: Duration,
+    pub archive_cutoff: bool,
+    pub responders: Vec<ResponderConfig>,
+}
+
+/// One CRL file.
+#[derive(Debug, Clone)]
+pub struct CrlConfig {
+    pub path: PathBuf,
+    /// The URI its issuing distribution point must name.
+    pub distribution_point: Option<String>,
+}
+
+/// One key that signs status.
+#[derive(Debug, Clone)]
+pub struct ResponderConfig {
+    pub key: KeyConfig,
+    /// None: the key is the CA's own.
+    pub certificate: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and resolves `file`; otherwise every problem there is.
+    pub fn read(file: &Path) -> Result<Self, Vec<Problem>> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            vec![Problem::new(
+                file,
+                "",
+                format!("cannot be read: {error}; name a readable file with --config"),
+            )]
+        })?;
+        Self::parse(&text, file)
+    }
+
+    fn parse(text: &str, file: &Path) -> Result<Self, Vec<Problem>> {
+        let spec: v1::Spec = toml::from_str(text)
+            .map_err(|error| vec![Problem::new(file, "", error.to_string().trim_end())])?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        let config = spec.resolve(file, base);
+        let problems = config.problems();
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong =
+            |field: String, what: &str| problems.push(Problem::new(&self.file, field, what));
+        if self.listen.is_empty() {
+            wrong(
+                "listen".into(),
+                "no address; name at least one, such as \"0.0.0.0:3180\"",
+            );
+        }
+        if self.tsus.is_empty() && self.issuers.is_empty() {
+            wrong(
+                "tsu, issuer".into(),
+                "neither is configured, so there is nothing to serve; add a [[tsu]] or an [[issuer]]",
+            );
+        }
+        if self.http.workers == 0 {
+            wrong("http.workers".into(), "must be at least 1");
+        }
+        let defaults = self.tsus.iter().filter(|tsu| tsu.default).count();
+        if defaults > 1 {
+            wrong(
+                "tsu.default".into(),
+                "more than one TSU is the default; leave `default = true` at one",
+            );
+        } else if defaults == 0 && self.tsus.len() > 1 {
+            wrong(
+                "tsu.default".into(),
+                "there are several TSUs and none is the default; set `default = true` at one",
+            );
+        }
+        let mut names = HashSet::new();
+        for (index, tsu) in self.tsus.iter().enumerate() {
+            let field = |name: &str| format!("tsu[{index}].{name}");
+            check_name(&tsu.name, &mut names, field("name"), &mut wrong);
+            if tsu.policies.is_empty() {
+                wrong(
+                    field("policies"),
+                    "no policy; name at least one OID, the first is the default",
+                );
+            }
+            if tsu.digests.is_empty() {
+                wrong(
+                    field("digests"),
+                    "no digest; leave the field out for all that are accepted",
+                );
+            }
+            if tsu.digests.contains(&DigestAlgorithm::Sha1) {
+                wrong(
+                    field("digests"),
+                    "sha1 is not accepted for imprints by any profile; remove it",
+                );
+            }
+        }
+        let mut names = HashSet::new();
+        for (index, issuer) in self.issuers.iter().enumerate() {
+            let field = |name: &str| format!("issuer[{index}].{name}");
+            check_name(&issuer.name, &mut names, field("name"), &mut wrong);
+            if issuer.crls.is_empty() {
+                wrong(
+                    field("crl"),
+                    "no CRL; without one nothing can be said about any certificate",
+                );
+            }
+            if issuer.responders.is_empty() {
+                wrong(
+                    field("responder"),
+                    "no responder; give its key and certificate",
+                );
+            }
+            const HOUR: Duration = Duration::from_secs(3600);
+            if !(HOUR * 8..=HOUR * 240).contains(&issuer.validity) {
+                wrong(
+                    field("validity"),
+                    "must be 8 hours to 10 days (CA/B Forum BR 4.9.10)",
+                );
+            }
+        }
+        problems
+    }
+}
+
+fn check_name(
+    name: &str,
+    seen: &mut HashSet<String>,
+    field: String,
+    wrong: &mut impl FnMut(String, &str),
+) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        wrong(
+            field,
+            "must be 1 to 64 of the characters A-Z a-z 0-9 - _ . since it stands in URLs and metrics",
+        );
+    } else if !seen.insert(name.to_owned()) {
+        wrong(field, "stands twice; names are unique");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let text = r#"
+            listen = []
+            [journal]
+            dir = "journal"
+            [[issuer]]
+            name = "a b"
+            certificate = "ca.pem"
+            crl = []
+            responder = []
+            validity = "1h"
+        "#;
+        let problems = Config::parse(text, Path::new("dir/gnomon.toml")).unwrap_err();
+        let fields: Vec<_> = problems
+            .iter()
+            .map(|problem| problem.field.as_str())
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "listen",
+                "issuer[0].name",
+                "issuer[0].crl",
+                "issuer[0].responder",
+                "issuer[0].validity"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_typo_names_the_line_and_what_there_is() {
+        let problems = Config::parse("lisen = []", Path::new("g.toml")).unwrap_err();
+        assert!(problems[0].what.contains("lisen") && problems[0].what.contains("listen"));
+    }
+}

@@ -1,0 +1,320 @@
+//! The configuration file as it is written: [`Spec`], with every default in one place.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::{
+    Config, CrlConfig, Http, IssuerConfig, KeyConfig, ResponderConfig, TsuConfig,
+    units::{Size, Span},
+};
+use crate::wire::{
+    algorithm::{DigestAlgorithm, SignatureAlgorithm},
+    oid::ObjectIdentifier,
+};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    listen: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    #[serde(default)]
+    http: HttpSpec,
+    #[serde(default)]
+    clock: ClockSpec,
+    journal: JournalSpec,
+    #[serde(default)]
+    ocsp: OcspSpec,
+    #[serde(default)]
+    tsu: Vec<TsuSpec>,
+    #[serde(default)]
+    issuer: Vec<IssuerSpec>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HttpSpec {
+    workers: Option<usize>,
+    header_timeout: Option<Span>,
+    body_timeout: Option<Span>,
+    body: Option<Size>,
+    connections: Option<usize>,
+    grace: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockSpec {
+    #[serde(default)]
+    source: ClockSource,
+}
+
+/// Who vouches for the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockSource {
+    /// The kernel's discipline: an NTP daemon keeps the clock, and `adjtimex` says so.
+    #[default]
+    Kernel,
+    /// Nobody: for TSUs marked demo.
+    Unproven,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JournalSpec {
+    dir: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OcspSpec {
+    nonce: Option<bool>,
+    sealed_answers: Option<usize>,
+}
+
+/// How genTime is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum Precision {
+    #[serde(rename = "s")]
+    Seconds,
+    #[default]
+    #[serde(rename = "ms")]
+    Millis,
+    #[serde(rename = "us")]
+    Micros,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TsuSpec {
+    name: String,
+    #[serde(default)]
+    default: bool,
+    #[serde(default)]
+    demo: bool,
+    key: PathBuf,
+    #[serde(default, deserialize_with = "signature")]
+    signature: Option<SignatureAlgorithm>,
+    certificate: PathBuf,
+    chain: Option<PathBuf>,
+    #[serde(deserialize_with = "policies")]
+    policies: Vec<ObjectIdentifier>,
+    #[serde(default, deserialize_with = "digests")]
+    digests: Option<Vec<DigestAlgorithm>>,
+    #[serde(default)]
+    precision: Precision,
+    accuracy: Option<Span>,
+    signing_delay: Option<Span>,
+    #[serde(default)]
+    tsa_field: bool,
+    #[serde(default)]
+    qualified: bool,
+}
+
+/// What to say of a serial that neither the CRL nor the issued list knows (RFC 6960 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unlisted {
+    #[default]
+    Unauthorized,
+    Unknown,
+    Revoked,
+    Good,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssuerSpec {
+    name: String,
+    certificate: PathBuf,
+    crl: Vec<CrlSpec>,
+    #[serde(default)]
+    issued: Vec<PathBuf>,
+    #[serde(default)]
+    unlisted: Unlisted,
+    validity: Option<Span>,
+    #[serde(default)]
+    archive_cutoff: bool,
+    responder: OneOrMany<ResponderSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a file name, or { path = \"...\", distribution_point = \"...\" }"
+)]
+enum CrlSpec {
+    Path(PathBuf),
+    Shard(ShardSpec),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShardSpec {
+    path: PathBuf,
+    distribution_point: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "{ key = \"...\", certificate = \"...\" }, or a list of them; without `certificate` the key is the CA's own"
+)]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResponderSpec {
+    key: PathBuf,
+    #[serde(default, deserialize_with = "signature")]
+    signature: Option<SignatureAlgorithm>,
+    certificate: Option<PathBuf>,
+}
+
+impl Spec {
+    /// Fills in the defaults and makes paths relative to `base`, the file's folder.
+    pub fn resolve(self, file: &Path, base: &Path) -> Config {
+        let at = |path: PathBuf| base.join(path);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let Self {
+            listen,
+            admin,
+            http,
+            clock,
+            journal,
+            ocsp,
+            tsu,
+            issuer,
+        } = self;
+        let span = |span: Option<Span>, default| span.map_or(default, |span| span.0);
+        let mut tsus: Vec<_> = tsu
+            .into_iter()
+            .map(|tsu| TsuConfig {
+                name: tsu.name,
+                default: tsu.default,
+                demo: tsu.demo,
+                key: KeyConfig {
+                    path: at(tsu.key),
+                    signature: tsu.signature,
+                },
+                certificate: at(tsu.certificate),
+                chain: tsu.chain.map(at),
+                policies: tsu.policies,
+                digests: tsu.digests.unwrap_or_else(|| {
+                    let modern = |digest: &DigestAlgorithm| *digest != DigestAlgorithm::Sha1;
+                    DigestAlgorithm::ALL.into_iter().filter(modern).collect()
+                }),
+                precision: tsu.precision,
+                accuracy: span(tsu.accuracy, Duration::from_secs(1)),
+                signing_delay: span(tsu.signing_delay, Duration::from_millis(100)),
+                tsa_field: tsu.tsa_field,
+                qualified: tsu.qualified,
+            })
+            .collect();
+        if let [only] = tsus.as_mut_slice() {
+            only.default = true;
+        }
+        let responder = |responder: ResponderSpec| ResponderConfig {
+            key: KeyConfig {
+                path: at(responder.key),
+                signature: responder.signature,
+            },
+            certificate: responder.certificate.map(at),
+        };
+        let issuers = issuer
+            .into_iter()
+            .map(|issuer| IssuerConfig {
+                name: issuer.name,
+                certificate: at(issuer.certificate),
+                crls: issuer
+                    .crl
+                    .into_iter()
+                    .map(|crl| match crl {
+                        CrlSpec::Path(path) => CrlConfig {
+                            path: at(path),
+                            distribution_point: None,
+                        },
+                        CrlSpec::Shard(ShardSpec {
+                            path,
+                            distribution_point,
+                        }) => CrlConfig {
+                            path: at(path),
+                            distribution_point,
+                        },
+                    })
+                    .collect(),
+                issued: issuer.issued.into_iter().map(at).collect(),
+                unlisted: issuer.unlisted,
+                // The shortest the BR allow, so that a revocation shows soonest.
+                validity: span(issuer.validity, Duration::from_secs(8 * 3600)),
+                archive_cutoff: issuer.archive_cutoff,
+                responders: match issuer.responder {
+                    OneOrMany::One(one) => vec![responder(one)],
+                    OneOrMany::Many(many) => many.into_iter().map(responder).collect(),
+                },
+            })
+            .collect();
+        Config {
+            file: file.to_owned(),
+            listen,
+            admin,
+            http: Http {
+                workers: http.workers.unwrap_or(cores),
+                header_timeout: span(http.header_timeout, Duration::from_secs(10)),
+                body_timeout: span(http.body_timeout, Duration::from_secs(10)),
+                body: http.body.map_or(64 << 10, |size| size.0),
+                connections: http.connections.unwrap_or(10_000),
+                grace: span(http.grace, Duration::from_secs(10)),
+            },
+            clock: clock.source,
+            journal: at(journal.dir),
+            nonce: ocsp.nonce.unwrap_or(true),
+            sealed_answers: ocsp.sealed_answers.unwrap_or(100_000),
+            tsus,
+            issuers,
+        }
+    }
+}
+
+fn signature<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SignatureAlgorithm>, D::Error> {
+    let name = String::deserialize(d)?;
+    let found = SignatureAlgorithm::ALL
+        .into_iter()
+        .find(|algorithm| algorithm.name() == name);
+    found.map(Some).ok_or_else(|| {
+        let names: Vec<_> = SignatureAlgorithm::ALL
+            .map(|algorithm| algorithm.name())
+            .into();
+        D::Error::custom(format!(
+            "`{name}` is no signature algorithm; use one of {}",
+            names.join(", ")
+        ))
+    })
+}
+
+fn policies<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<ObjectIdentifier>, D::Error> {
+    let texts = Vec::<String>::deserialize(d)?;
+    let parse = |text: &String| {
+        ObjectIdentifier::new(text).map_err(|error| {
+            D::Error::custom(format!(
+                "`{text}` is no object identifier such as \"1.3.6.1.4.1.99999.1\": {error}"
+            ))
+        })
+    };
+    texts.iter().map(parse).collect()
+}
+
+fn digests<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<DigestAlgorithm>>, D::Error> {
+    let names = Vec::<String>::deserialize(d)?;
+    let parse = |name: &String| name.parse().map_err(D::Error::custom);
+    names.iter().map(parse).collect::<Result<_, _>>().map(Some)
+}
