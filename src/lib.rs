@@ -14,5 +14,6 @@
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod io;
 pub mod signing;
 pub mod wire;

@@ -1,0 +1,308 @@
+//! The journal: an append-only file, one owner thread, one `sync_data` per batch. [`Journal`] is the
+//! recorder; what queued while the last sync ran is the next batch, so there is no timer. A record is one
+//! line of `key=value` fields, so that it can be read with any tool. A failed write or sync is final: the
+//! kernel may have dropped the pages, and a second sync that succeeds would prove nothing.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+};
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::oneshot;
+
+use crate::{
+    audit::{RecordError, Recorded, Recorder, TokenIssued},
+    clock::Basis,
+    signing::BoxFuture,
+};
+
+/// Records that may wait for the next sync. More means that the disk has stopped.
+const QUEUE: usize = 4_096;
+
+/// Why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("{path}: the journal's folder cannot be made: {error}")]
+    Folder { path: PathBuf, error: io::Error },
+    #[error(
+        "{0}: another gnomon holds this journal; stop it, or give this one a folder of its own"
+    )]
+    Held(PathBuf),
+    #[error("{path}: the journal cannot be {action}: {error}")]
+    File {
+        path: PathBuf,
+        action: &'static str,
+        error: io::Error,
+    },
+}
+
+/// The journal while it is open. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    queue: mpsc::SyncSender<Entry>,
+    stopped: Arc<AtomicBool>,
+}
+
+/// The thread that writes; [`Writer::close`] waits until all is on disk.
+#[derive(Debug)]
+pub struct Writer(JoinHandle<()>);
+
+#[derive(Debug)]
+struct Entry {
+    line: String,
+    reply: oneshot::Sender<Result<(), RecordError>>,
+}
+
+impl Journal {
+    /// Opens or makes `dir/journal.log` and locks it. A torn last line, left by a crash, was never
+    /// acknowledged to anybody: it is cut, and the cut is returned as a message for the operator.
+    pub fn open(dir: &Path) -> Result<(Self, Writer, Option<String>), JournalError> {
+        std::fs::create_dir_all(dir).map_err(|error| JournalError::Folder {
+            path: dir.to_owned(),
+            error,
+        })?;
+        let path = dir.join("journal.log");
+        let failed = |action| {
+            let path = path.clone();
+            move |error| JournalError::File {
+                path,
+                action,
+                error,
+            }
+        };
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(failed("opened"))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| JournalError::Held(path.clone()))?;
+        let cut = cut_torn_line(&mut file).map_err(failed("repaired"))?;
+        let cut = cut.map(|octets| {
+            format!("{}: cut an unfinished record of {octets} octets from the end; it was never acknowledged", path.display())
+        });
+        file.sync_all().map_err(failed("synced"))?;
+        // The folder too, so that a file made just now survives a power loss.
+        File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(failed("synced"))?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (queue, entries) = mpsc::sync_channel(QUEUE);
+        let flag = Arc::clone(&stopped);
+        let log = path.clone();
+        let writer = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || write_batches(file, &log, &entries, &flag))
+            .map_err(failed("served by a thread"))?;
+        Ok((Self { queue, stopped }, Writer(writer), cut))
+    }
+
+    /// Whether a write or sync has failed, after which nothing is recorded any more.
+    pub fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+impl Writer {
+    /// Waits until everything queued is on disk. Every [`Journal`] must be gone, or this waits for it.
+    pub fn close(self) {
+        let _ = self.0.join();
+    }
+}
+
+impl<T: Send + 'static> Recorder<T> for Journal {
+    fn record(
+        &self,
+        entry: TokenIssued,
+        held: T,
+    ) -> BoxFuture<'_, Result<Recorded<T>, RecordError>> {
+        let (reply, synced) = oneshot::channel();
+        let queued = self.queue.try_send(Entry {
+            line: line(&entry),
+            reply,
+        });
+        Box::pin(async move {
+            match queued {
+                Ok(()) => {}
+                Err(mpsc::TrySendError::Full(_)) => return Err(RecordError::Busy),
+                Err(mpsc::TrySendError::Disconnected(_)) => return Err(RecordError::Stopped),
+            }
+            synced.await.unwrap_or(Err(RecordError::Stopped))?;
+            Ok(Recorded::assertion(held))
+        })
+    }
+}
+
+fn line(entry: &TokenIssued) -> String {
+    let basis = match entry.basis {
+        Basis::Proven => "proven",
+        Basis::Demo => "demo",
+    };
+    format!(
+        "token serial={} tsu={} policy={} time={}.{:09} bound_us={} basis={basis} {}={} token_sha256={}\n",
+        hex::encode(entry.serial),
+        entry.tsu,
+        entry.policy,
+        entry.time.as_secs(),
+        entry.time.subsec_nanos(),
+        entry.bound.as_micros(),
+        entry.imprint_algorithm,
+        hex::encode(&entry.imprint),
+        hex::encode(entry.token_digest),
+    )
+}
+
+fn write_batches(
+    mut file: File,
+    path: &Path,
+    entries: &mpsc::Receiver<Entry>,
+    stopped: &AtomicBool,
+) {
+    let mut batch = Vec::new();
+    let mut lines = Vec::new();
+    while let Ok(first) = entries.recv() {
+        lines.clear();
+        for entry in std::iter::once(first).chain(entries.try_iter().take(QUEUE)) {
+            lines.extend_from_slice(entry.line.as_bytes());
+            batch.push(entry.reply);
+        }
+        let result = match stopped.load(Ordering::Acquire) {
+            true => Err(RecordError::Stopped),
+            false => file.write_all(&lines).and_then(|()| file.sync_data()).map_err(|error| {
+                stopped.store(true, Ordering::Release);
+                tracing::error!(
+                    "{}: the journal cannot be written: {error}; no token is issued until the disk \
+                     is mended and gnomon started again",
+                    path.display()
+                );
+                RecordError::Stopped
+            }),
+        };
+        for reply in batch.drain(..) {
+            let _ = reply.send(result);
+        }
+    }
+}
+
+/// Cuts what follows the last line end; gives how many octets that were.
+fn cut_torn_line(file: &mut File) -> io::Result<Option<u64>> {
+    const STEP: u64 = 4_096;
+    let length = file.metadata()?.len();
+    let mut end = length;
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        file.seek(SeekFrom::Start(start))?;
+        let mut block = Vec::new();
+        file.take(end - start).read_to_end(&mut block)?;
+        if let Some(at) = block.iter().rposition(|&octet| octet == b'\n') {
+            end = start + u64::try_from(at).unwrap_or(0) + 1;
+            break;
+        }
+        end = start;
+    }
+    if end == length {
+        return Ok(None);
+    }
+    file.set_len(end)?;
+    Ok(Some(length - end))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::wire::{algorithm::DigestAlgorithm, oid::ObjectIdentifier};
+
+    fn folder(name: &str) -> PathBuf {
+        let dir =
+            std::env::temp_dir().join(format!("gnomon-journal-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        dir
+    }
+
+    fn entry() -> TokenIssued {
+        TokenIssued {
+            tsu: "a".into(),
+            serial: [1; 16],
+            policy: ObjectIdentifier::new_unwrap("1.2.3.4.1"),
+            time: Duration::from_millis(1_800_000_000_123),
+            bound: Duration::from_millis(3),
+            basis: Basis::Proven,
+            imprint_algorithm: DigestAlgorithm::Sha256,
+            imprint: vec![7; 32],
+            token_digest: [9; 32],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_is_on_disk_before_the_token_is_released() {
+        let dir = folder("record");
+        let (journal, writer, cut) = Journal::open(&dir).unwrap();
+        assert_eq!(cut, None);
+        let recorded = journal.record(entry(), "token").await.unwrap();
+        let text = std::fs::read_to_string(dir.join("journal.log")).unwrap();
+        assert!(text.contains(&hex::encode([1; 16])) && text.ends_with('\n'));
+        assert_eq!(recorded.release(), "token");
+        drop(journal);
+        writer.close();
+    }
+
+    #[test]
+    fn a_torn_line_is_cut_and_said() {
+        let dir = folder("torn");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("journal.log"), "token serial=01\ntoken ser").unwrap();
+        let (_journal, _writer, cut) = Journal::open(&dir).unwrap();
+        assert!(cut.unwrap().contains("9 octets"));
+        assert_eq!(
+            std::fs::read_to_string(dir.join("journal.log")).unwrap(),
+            "token serial=01\n"
+        );
+    }
+
+    #[test]
+    fn a_second_instance_is_refused_by_name() {
+        let dir = folder("second");
+        let _first = Journal::open(&dir).unwrap();
+        let error = Journal::open(&dir).unwrap_err();
+        assert!(
+            matches!(&error, JournalError::Held(path) if path.starts_with(&dir)),
+            "{error}"
+        );
+    }
+
+    /// Every write to /dev/full fails with "no space left on device".
+    #[tokio::test]
+    async fn a_full_disk_stops_the_journal_for_good() {
+        let dir = folder("full");
+        std::fs::create_dir_all(&dir).unwrap();
+        let (queue, entries) = mpsc::sync_channel(QUEUE);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let journal = Journal {
+            queue,
+            stopped: Arc::clone(&stopped),
+        };
+        let file = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let writer = std::thread::spawn(move || {
+            write_batches(file, Path::new("/dev/full"), &entries, &stopped)
+        });
+        for _ in 0..2 {
+            let refused = journal.record(entry(), ()).await;
+            assert_eq!(refused.map(|_| ()), Err(RecordError::Stopped));
+        }
+        assert!(journal.has_stopped());
+        drop(journal);
+        writer.join().unwrap();
+    }
+}
