@@ -15,5 +15,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod io;
+pub mod service;
 pub mod signing;
+pub mod tsa;
 pub mod wire;

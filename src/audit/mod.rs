@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     clock::Basis,
     signing::BoxFuture,
-    wire::{algorithm::DigestAlgorithm, oid::ObjectIdentifier},
+    wire::{algorithm::DigestAlgorithm, oid::PolicyOid},
 };
 
 /// The record of one issued token.
@@ -15,7 +15,7 @@ pub struct TokenIssued {
     /// The TSU's name in the configuration.
     pub tsu: String,
     pub serial: [u8; 16],
-    pub policy: ObjectIdentifier,
+    pub policy: PolicyOid,
     /// genTime before it was cut to the precision, since 1970.
     pub time: Duration,
     /// How far from UTC it can be, and on whose word.

@@ -16,10 +16,11 @@ use std::{
 
 use crate::wire::{
     algorithm::{DigestAlgorithm, SignatureAlgorithm},
-    oid::ObjectIdentifier,
+    oid::PolicyOid,
+    tst_info::Precision,
 };
 
-pub use v1::{ClockSource, Precision, Unlisted};
+pub use v1::{ClockSource, Unlisted};
 
 /// One thing that is wrong: where, what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +95,7 @@ pub struct TsuConfig {
     pub key: KeyConfig,
     pub certificate: PathBuf,
     pub chain: Option<PathBuf>,
-    pub policies: Vec<ObjectIdentifier>,
+    pub policies: Vec<PolicyOid>,
     pub digests: Vec<DigestAlgorithm>,
     pub precision: Precision,
     pub accuracy: Duration,

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::wire::{
     algorithm::{DigestAlgorithm, SignatureAlgorithm},
-    oid::ObjectIdentifier,
+    oid::PolicyOid,
+    tst_info::Precision,
 };
 
 /// The whole file.
@@ -78,18 +79,6 @@ struct OcspSpec {
     sealed_answers: Option<usize>,
 }
 
-/// How genTime is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-pub enum Precision {
-    #[serde(rename = "s")]
-    Seconds,
-    #[default]
-    #[serde(rename = "ms")]
-    Millis,
-    #[serde(rename = "us")]
-    Micros,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TsuSpec {
@@ -104,7 +93,7 @@ struct TsuSpec {
     certificate: PathBuf,
     chain: Option<PathBuf>,
     #[serde(deserialize_with = "policies")]
-    policies: Vec<ObjectIdentifier>,
+    policies: Vec<PolicyOid>,
     #[serde(default, deserialize_with = "digests")]
     digests: Option<Vec<DigestAlgorithm>>,
     #[serde(default)]
@@ -301,15 +290,9 @@ fn signature<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SignatureAlgorith
     })
 }
 
-fn policies<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<ObjectIdentifier>, D::Error> {
+fn policies<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PolicyOid>, D::Error> {
     let texts = Vec::<String>::deserialize(d)?;
-    let parse = |text: &String| {
-        ObjectIdentifier::new(text).map_err(|error| {
-            D::Error::custom(format!(
-                "`{text}` is no object identifier such as \"1.3.6.1.4.1.99999.1\": {error}"
-            ))
-        })
-    };
+    let parse = |text: &String| text.parse().map_err(D::Error::custom);
     texts.iter().map(parse).collect()
 }
 

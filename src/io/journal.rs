@@ -222,7 +222,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::wire::{algorithm::DigestAlgorithm, oid::ObjectIdentifier};
+    use crate::wire::algorithm::DigestAlgorithm;
 
     fn folder(name: &str) -> PathBuf {
         let dir =
@@ -235,7 +235,7 @@ mod tests {
         TokenIssued {
             tsu: "a".into(),
             serial: [1; 16],
-            policy: ObjectIdentifier::new_unwrap("1.2.3.4.1"),
+            policy: "1.2.3.4.1".parse().unwrap(),
             time: Duration::from_millis(1_800_000_000_123),
             bound: Duration::from_millis(3),
             basis: Basis::Proven,

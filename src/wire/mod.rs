@@ -5,6 +5,9 @@
 
 pub mod algorithm;
 pub mod certificate;
+pub mod cms;
 pub mod oid;
 pub mod time;
 pub mod tlv;
+pub mod tsp;
+pub mod tst_info;

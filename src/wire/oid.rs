@@ -1,4 +1,7 @@
-//! The object identifiers the appliance knows by name, each with the document that assigns it.
+//! The object identifiers the appliance knows by name, each with the document that assigns it, and
+//! [`PolicyOid`] for those that operators choose.
+
+use std::{fmt, str::FromStr};
 
 pub use const_oid::ObjectIdentifier;
 
@@ -118,4 +121,114 @@ oids! {
     OCSP_PREF_SIG_ALGS = "1.3.6.1.5.5.7.48.1.8";
     /// id-pkix-ocsp-extended-revoke (RFC 6960 4.4.8).
     OCSP_EXTENDED_REVOKE = "1.3.6.1.5.5.7.48.1.9";
+}
+
+/// A TSAPolicyId from the configuration. [`ObjectIdentifier`] cannot hold every OID: not 2.999 (the arc
+/// for examples), nor arcs over 32 bits, and operators' policies may have either.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PolicyOid(Vec<u8>);
+
+/// The text is no object identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no object identifier such as \"1.3.6.1.4.1.99999.1\"")]
+pub struct NotAnOid(String);
+
+impl PolicyOid {
+    /// The most content octets taken: twice what any registered policy needs.
+    const LONGEST: usize = 64;
+
+    /// The content octets (X.690 8.19).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut arcs = text.split('.').map(|arc| {
+            let plain = arc.bytes().all(|octet| octet.is_ascii_digit())
+                && (arc.len() == 1 || !arc.starts_with('0'));
+            plain.then(|| arc.parse::<u128>().ok()).flatten()
+        });
+        let (root, second) = (arcs.next()??, arcs.next()??);
+        if root > 2 || (root < 2 && second > 39) {
+            return None;
+        }
+        let mut content = Vec::new();
+        put_arc(&mut content, second.checked_add(root * 40)?);
+        for arc in arcs {
+            put_arc(&mut content, arc?);
+        }
+        (content.len() <= Self::LONGEST).then_some(Self(content))
+    }
+}
+
+/// One sub-identifier: base 128, most significant first, the top bit set on all but the last octet.
+fn put_arc(out: &mut Vec<u8>, arc: u128) {
+    let groups = (128 - arc.leading_zeros()).div_ceil(7).max(1);
+    for group in (0..groups).rev() {
+        let bits = u8::try_from(arc >> (7 * group) & 0x7f).unwrap_or(0);
+        out.push(if group == 0 { bits } else { bits | 0x80 });
+    }
+}
+
+impl FromStr for PolicyOid {
+    type Err = NotAnOid;
+
+    fn from_str(text: &str) -> Result<Self, NotAnOid> {
+        Self::from_text(text).ok_or_else(|| NotAnOid(text.to_owned()))
+    }
+}
+
+impl fmt::Display for PolicyOid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut arc = 0u128;
+        let mut first = true;
+        for &octet in &self.0 {
+            arc = arc << 7 | u128::from(octet & 0x7f);
+            if octet & 0x80 != 0 {
+                continue;
+            }
+            if first {
+                let root = (arc / 40).min(2);
+                write!(f, "{root}.{}", arc - root * 40)?;
+                first = false;
+            } else {
+                write!(f, ".{arc}")?;
+            }
+            arc = 0;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_have_the_octets_that_others_give_them() {
+        for text in ["1.3.6.1.4.1.99999.1", "0.4.0.2023.1.1", "2.5.29.32.0"] {
+            let policy: PolicyOid = text.parse().unwrap();
+            assert_eq!(
+                policy.as_bytes(),
+                ObjectIdentifier::new_unwrap(text).as_bytes()
+            );
+            assert_eq!(policy.to_string(), text);
+        }
+        // X.660 A: 2.999 is 88 37.
+        let example: PolicyOid = "2.999.3161.1".parse().unwrap();
+        assert_eq!(example.as_bytes(), [0x88, 0x37, 0x98, 0x59, 0x01]);
+        let uuid = "2.25.329800735698586629295641978511506172918";
+        assert_eq!(uuid.parse::<PolicyOid>().unwrap().to_string(), uuid);
+    }
+
+    #[test]
+    fn what_is_no_policy_is_refused() {
+        for bad in [
+            "", "1", "1.", ".1", "3.1", "1.40", "1.2.x", "1.02.3", "1.2.-3", "1..2",
+        ] {
+            assert!(bad.parse::<PolicyOid>().is_err(), "{bad}");
+        }
+        let endless = format!("1.2{}", ".4294967295".repeat(20));
+        assert!(endless.parse::<PolicyOid>().is_err());
+    }
 }

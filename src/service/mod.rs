@@ -1,0 +1,5 @@
+//! The order of effects, for both services: [`timestamp::Timestamping`] answers time-stamp requests,
+//! [`status::Statuses`] answers questions about certificates. Nothing here knows sockets or files, and
+//! nothing below here knows an order. Read the two `answer` functions first; they are the appliance.
+
+pub mod timestamp;

@@ -1,0 +1,309 @@
+//! Time-stamping from bytes to bytes: [`Timestamping::answer`]. The order is the point: parse, admit, wait
+//! for a place at the key, *then* read the clock, draft, sign, record, and only then release.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use crate::{
+    audit::{RecordError, Recorder},
+    clock::Clock,
+    signing::{Share, SignError, credential::CredentialError},
+    tsa::{
+        Token, Tsu,
+        admission::{Admitted, Refusal, admit},
+        draft::Draft,
+        sequence::SequenceError,
+    },
+    wire::{
+        tlv::DerError,
+        tsp::{self, FailInfo, TimeStampReq},
+    },
+};
+
+/// How often a signature that came too late for its time is drafted anew before giving up.
+const ATTEMPTS: usize = 3;
+
+/// All TSUs of the appliance and what they need.
+pub struct Timestamping {
+    tsus: Vec<Tsu>,
+    by_name: HashMap<String, usize>,
+    by_policy: HashMap<Vec<u8>, usize>,
+    default: usize,
+    clock: Arc<dyn Clock>,
+    recorder: Arc<dyn Recorder<Token>>,
+    troubled: AtomicBool,
+}
+
+/// Why TSUs cannot stand side by side.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TsuSetError {
+    #[error(
+        "policy {policy} is offered by both `{first}` and `{second}`; one policy picks one TSU, so remove it from one"
+    )]
+    PolicyTwice {
+        policy: String,
+        first: String,
+        second: String,
+    },
+    #[error("there is no TSU named `{0}` to be the default")]
+    NoDefault(String),
+}
+
+/// What goes back to the client.
+#[derive(Debug)]
+pub struct Reply {
+    /// A TimeStampResp; `None` when the appliance is too busy even to sign a refusal's cause: come back
+    /// later.
+    pub body: Option<Bytes>,
+    /// The TSU that was asked.
+    pub tsu: String,
+    pub outcome: Outcome,
+}
+
+/// What became of a request, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Granted,
+    Rejected(FailInfo),
+    Busy,
+}
+
+impl Outcome {
+    /// A bounded label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Rejected(failure) => failure.name(),
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// Why there is no token, by whose fault.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    // The client's.
+    #[error("the request is not a DER TimeStampReq: {0}")]
+    Format(#[from] DerError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    // The clock's.
+    #[error("the time is not available: {0}")]
+    Time(#[from] SequenceError),
+    #[error("the clock can be further from UTC than the declared accuracy allows")]
+    Inaccurate,
+    // The appliance's.
+    #[error("the signing certificate cannot be used now: {0}")]
+    Credential(#[from] CredentialError),
+    #[error("signing: {0}")]
+    Sign(#[from] SignError),
+    #[error("signing takes longer than the declared accuracy allows")]
+    Late,
+    #[error("recording: {0}")]
+    Record(#[from] RecordError),
+}
+
+impl Failure {
+    /// The one map from failure to wire code; `None` is an answer without a TimeStampResp.
+    const fn fail_info(&self) -> Option<FailInfo> {
+        Some(match self {
+            Self::Format(_) => FailInfo::BadDataFormat,
+            Self::Refused(refusal) => refusal.fail_info(),
+            Self::Time(SequenceError::Exhausted) => FailInfo::SystemFailure,
+            Self::Time(_) | Self::Inaccurate => FailInfo::TimeNotAvailable,
+            Self::Sign(SignError::Busy) | Self::Record(RecordError::Busy) => return None,
+            Self::Credential(_)
+            | Self::Sign(SignError::Failed)
+            | Self::Late
+            | Self::Record(RecordError::Stopped) => FailInfo::SystemFailure,
+        })
+    }
+
+    /// What the client is told: its own faults in full, ours without the appliance's insides.
+    fn told(&self) -> String {
+        match self {
+            Self::Format(_) | Self::Refused(_) => self.to_string(),
+            Self::Time(_) | Self::Inaccurate => "the clock is not proven to be UTC".into(),
+            _ => "the time-stamping unit cannot issue tokens at present".into(),
+        }
+    }
+}
+
+impl Timestamping {
+    /// `default` names the TSU for requests that choose none.
+    pub fn new(
+        tsus: Vec<Tsu>,
+        default: &str,
+        clock: Arc<dyn Clock>,
+        recorder: Arc<dyn Recorder<Token>>,
+    ) -> Result<Self, TsuSetError> {
+        let mut by_policy = HashMap::new();
+        for (index, tsu) in tsus.iter().enumerate() {
+            for policy in tsu.terms().policies() {
+                let before = by_policy.insert(policy.as_bytes().to_vec(), index);
+                if let Some(first) = before.and_then(|before: usize| tsus.get(before)) {
+                    return Err(TsuSetError::PolicyTwice {
+                        policy: policy.to_string(),
+                        first: first.name().to_owned(),
+                        second: tsu.name().to_owned(),
+                    });
+                }
+            }
+        }
+        let by_name: HashMap<_, _> = tsus
+            .iter()
+            .enumerate()
+            .map(|(index, tsu)| (tsu.name().to_owned(), index))
+            .collect();
+        let default = *by_name
+            .get(default)
+            .ok_or_else(|| TsuSetError::NoDefault(default.to_owned()))?;
+        let troubled = AtomicBool::new(false);
+        Ok(Self {
+            tsus,
+            by_name,
+            by_policy,
+            default,
+            clock,
+            recorder,
+            troubled,
+        })
+    }
+
+    /// Whether a TSU of this name exists.
+    pub fn knows(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    pub fn tsus(&self) -> &[Tsu] {
+        &self.tsus
+    }
+
+    /// Answers one request: a whole HTTP body, sent to the TSU `name`, or to whichever its policy picks.
+    pub async fn answer(&self, name: Option<&str>, body: &[u8]) -> Reply {
+        let request = TimeStampReq::parse(body);
+        let Some(tsu) = self.choose(name, request.as_ref().ok()) else {
+            // Unreachable over HTTP, which asks `knows` first.
+            return Self::rejected("", FailInfo::BadRequest, "there is no such TSU");
+        };
+        let token = match request {
+            Err(error) => Err(Failure::from(error)),
+            Ok(request) => self.issue(tsu, request).await,
+        };
+        match token {
+            Ok(token) => {
+                self.well(tsu);
+                Reply {
+                    body: Some(tsp::granted(token.as_bytes()).into()),
+                    tsu: tsu.name().to_owned(),
+                    outcome: Outcome::Granted,
+                }
+            }
+            Err(failure) => match failure.fail_info() {
+                Some(code) => {
+                    self.unwell(tsu, &failure);
+                    Self::rejected(tsu.name(), code, &failure.told())
+                }
+                None => Reply {
+                    body: None,
+                    tsu: tsu.name().to_owned(),
+                    outcome: Outcome::Busy,
+                },
+            },
+        }
+    }
+
+    /// Whether tokens can be issued now, asked of the default TSU; why not, in words.
+    pub fn ready(&self) -> Result<(), String> {
+        let time = self
+            .clock
+            .trusted()
+            .map_err(|unproven| unproven.to_string())?;
+        for tsu in &self.tsus {
+            if !tsu.accepts(&time) {
+                return Err(format!("tsu `{}`: {}", tsu.name(), Failure::Inaccurate));
+            }
+            let usable = tsu.credential().usable_at(time.seconds());
+            usable.map_err(|error| format!("tsu `{}`: {error}", tsu.name()))?;
+        }
+        Ok(())
+    }
+
+    fn choose(&self, name: Option<&str>, request: Option<&TimeStampReq<'_>>) -> Option<&Tsu> {
+        let index = match name {
+            Some(name) => *self.by_name.get(name)?,
+            None => request
+                .and_then(|request| self.by_policy.get(request.policy?))
+                .copied()
+                .unwrap_or(self.default),
+        };
+        self.tsus.get(index)
+    }
+
+    async fn issue(&self, tsu: &Tsu, request: TimeStampReq<'_>) -> Result<Token, Failure> {
+        let admitted = admit(request, tsu.terms())?;
+        for _ in 0..ATTEMPTS {
+            if let Some(token) = self.attempt(tsu, &admitted).await? {
+                return Ok(token);
+            }
+        }
+        Err(Failure::Late)
+    }
+
+    /// One signature; `None` where it came too late for its time, and nothing has left.
+    async fn attempt(&self, tsu: &Tsu, admitted: &Admitted<'_>) -> Result<Option<Token>, Failure> {
+        let signer = tsu.credential().signer();
+        let permit = signer.permit(Share::TimeStamp).await?;
+        let stamp = tsu.sequence().next(|| self.clock.trusted())?;
+        if !tsu.accepts(&stamp.time) {
+            return Err(Failure::Inaccurate);
+        }
+        tsu.credential().usable_at(stamp.time.seconds())?;
+        let draft = Draft::new(tsu, admitted, stamp);
+        let signature = signer.sign(permit, draft.message()).await?;
+        let done = self.clock.trusted().map_err(SequenceError::from)?;
+        if !draft.in_time(&done) {
+            return Ok(None);
+        }
+        let (token, entry) = draft.seal(&signature);
+        Ok(Some(self.recorder.record(entry, token).await?.release()))
+    }
+
+    fn rejected(tsu: &str, failure: FailInfo, why: &str) -> Reply {
+        Reply {
+            body: Some(tsp::rejection(failure, why).into()),
+            tsu: tsu.to_owned(),
+            outcome: Outcome::Rejected(failure),
+        }
+    }
+
+    /// Trouble of ours is logged when it begins and when it ends, so that clients cannot flood the log.
+    fn unwell(&self, tsu: &Tsu, failure: &Failure) {
+        let ours = !matches!(failure, Failure::Format(_) | Failure::Refused(_));
+        if ours && !self.troubled.swap(true, Ordering::Relaxed) {
+            tracing::error!("tsu `{}` refuses: {failure}", tsu.name());
+        }
+    }
+
+    fn well(&self, tsu: &Tsu) {
+        if self.troubled.load(Ordering::Relaxed) && self.troubled.swap(false, Ordering::Relaxed) {
+            tracing::info!("tsu `{}` issues tokens again", tsu.name());
+        }
+    }
+}
+
+impl fmt::Debug for Timestamping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timestamping")
+            .field("tsus", &self.tsus)
+            .finish()
+    }
+}
