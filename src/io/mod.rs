@@ -3,6 +3,7 @@
 //! Start with `http` for what comes in and [`journal`] for what must be kept.
 #![allow(clippy::disallowed_methods)] // this is the layer they are reserved for
 
+pub mod feed;
 pub mod journal;
 pub mod kernel_clock;
 pub mod softkey;

@@ -6,6 +6,7 @@
 pub mod algorithm;
 pub mod certificate;
 pub mod cms;
+pub mod crl;
 pub mod oid;
 pub mod time;
 pub mod tlv;

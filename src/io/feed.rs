@@ -1,0 +1,269 @@
+//! Revocation data from files: [`Feed`] holds one issuer's CRL and issued-serial files, reads them again
+//! when they change, and swaps in a new snapshot only when everything read anew has been verified.
+//! [`follow`] keeps all feeds current on a thread of its own.
+
+use std::{
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    revocation::{CrlError, Issued, Snapshot, VerifiedCrl, supersedes, verify},
+    wire::certificate::{Certificate, CertificateError},
+};
+
+/// How often files are looked at. A look is one `stat` a file.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The largest CRL file read: ten million entries of 50 octets.
+const LARGEST: u64 = 512 << 20;
+
+/// Why a file of a feed was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    #[error("{path}: cannot be read: {error}")]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error("{path}: is larger than {LARGEST} octets; no CRL that large is read")]
+    TooLarge { path: PathBuf },
+    #[error("{path}: {error}")]
+    Crl { path: PathBuf, error: CrlError },
+    #[error("{path}: {what}")]
+    Issued { path: PathBuf, what: String },
+    #[error("{path}: {error}")]
+    Certificate {
+        path: PathBuf,
+        error: CertificateError,
+    },
+}
+
+/// One issuer's files and the snapshot made of them.
+#[derive(Debug)]
+pub struct Feed {
+    issuer: Certificate,
+    crls: Vec<Source>,
+    issued: Vec<PathBuf>,
+    issued_stamp: Vec<Stamp>,
+    listed: Option<Arc<Issued>>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+}
+
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    distribution_point: Option<String>,
+    stamp: Stamp,
+    crl: Arc<VerifiedCrl>,
+}
+
+/// What tells that a file has changed: inode, length, modification time.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+impl Feed {
+    /// Reads and verifies everything once; every file that fails is named.
+    pub fn open(
+        issuer: Certificate,
+        crls: Vec<(PathBuf, Option<String>)>,
+        issued: Vec<PathBuf>,
+    ) -> Result<Self, Vec<FeedError>> {
+        let mut errors = Vec::new();
+        let mut sources = Vec::new();
+        for (path, distribution_point) in crls {
+            let stamp = stamp(&path);
+            match read_crl(&path, &issuer, distribution_point.as_deref()) {
+                Ok(crl) => {
+                    sources.push(Source {
+                        path,
+                        distribution_point,
+                        stamp,
+                        crl: Arc::new(crl),
+                    });
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        let issued_stamp = issued.iter().map(|path| stamp(path)).collect();
+        let listed = match read_issued(&issued) {
+            Ok(listed) => listed.map(Arc::new),
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let snapshot = Arc::new(ArcSwap::from_pointee(merged(&sources, listed.as_ref())));
+        Ok(Self {
+            issuer,
+            crls: sources,
+            issued,
+            issued_stamp,
+            listed,
+            snapshot,
+        })
+    }
+
+    /// What answers read from.
+    pub const fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
+        &self.snapshot
+    }
+
+    /// Reads again what has changed. What cannot be taken is returned, and the old data stays; each
+    /// changed file is judged once, not at every look.
+    pub fn refresh(&mut self) -> Vec<FeedError> {
+        let mut errors = Vec::new();
+        let mut changed = false;
+        for source in &mut self.crls {
+            let now = stamp(&source.path);
+            if now == source.stamp {
+                continue;
+            }
+            source.stamp = now;
+            let taken = read_crl(
+                &source.path,
+                &self.issuer,
+                source.distribution_point.as_deref(),
+            )
+            .and_then(|crl| match supersedes(&crl, &source.crl) {
+                Ok(()) => Ok(crl),
+                Err(error) => Err(FeedError::Crl {
+                    path: source.path.clone(),
+                    error,
+                }),
+            });
+            match taken {
+                Ok(crl) => {
+                    source.crl = Arc::new(crl);
+                    changed = true;
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        let issued_stamp: Vec<_> = self.issued.iter().map(|path| stamp(path)).collect();
+        if issued_stamp != self.issued_stamp {
+            self.issued_stamp = issued_stamp;
+            match read_issued(&self.issued) {
+                Ok(listed) => {
+                    self.listed = listed.map(Arc::new);
+                    changed = true;
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if changed {
+            self.snapshot
+                .store(Arc::new(merged(&self.crls, self.listed.as_ref())));
+        }
+        errors
+    }
+}
+
+/// Keeps `feeds` current until the returned sender is dropped; then the thread ends.
+pub fn follow(mut feeds: Vec<Feed>) -> io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name("feed".into())
+        .spawn(move || {
+            while stopped.recv_timeout(INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                for feed in &mut feeds {
+                    for error in feed.refresh() {
+                        tracing::error!("{error}; the old data stays in force");
+                    }
+                }
+            }
+        })?;
+    Ok((stop, thread))
+}
+
+fn merged(sources: &[Source], listed: Option<&Arc<Issued>>) -> Snapshot {
+    Snapshot::new(
+        sources
+            .iter()
+            .map(|source| Arc::clone(&source.crl))
+            .collect(),
+        listed.map(Arc::clone),
+    )
+}
+
+fn read_crl(
+    path: &Path,
+    issuer: &Certificate,
+    distribution_point: Option<&str>,
+) -> Result<VerifiedCrl, FeedError> {
+    let unreadable = |error| FeedError::Unreadable {
+        path: path.to_owned(),
+        error,
+    };
+    if std::fs::metadata(path).map_err(unreadable)?.len() > LARGEST {
+        return Err(FeedError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    let content = std::fs::read(path).map_err(unreadable)?;
+    verify(&content, issuer, distribution_point).map_err(|error| FeedError::Crl {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// The serials of all list files and of all certificates in all folders; `None` without any source.
+fn read_issued(paths: &[PathBuf]) -> Result<Option<Issued>, FeedError> {
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let mut serials = Vec::new();
+    for path in paths {
+        let unreadable = |error| FeedError::Unreadable {
+            path: path.clone(),
+            error,
+        };
+        if path.is_dir() {
+            for entry in std::fs::read_dir(path).map_err(unreadable)? {
+                let path = entry.map_err(unreadable)?.path();
+                if path.is_file() {
+                    serials.extend(certificate_serials(&path)?);
+                }
+            }
+        } else {
+            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            let listed = Issued::parse(&text).map_err(|error| FeedError::Issued {
+                path: path.clone(),
+                what: error.to_string(),
+            })?;
+            serials.extend(listed);
+        }
+    }
+    Ok(Some(Issued::new(serials)))
+}
+
+fn certificate_serials(path: &Path) -> Result<Vec<Vec<u8>>, FeedError> {
+    let content = std::fs::read(path).map_err(|error| FeedError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
+    let certificates = Certificate::read_all(&content).map_err(|error| FeedError::Certificate {
+        path: path.to_owned(),
+        error,
+    })?;
+    Ok(certificates
+        .iter()
+        .map(|certificate| certificate.serial().to_vec())
+        .collect())
+}
+
+/// A folder's stamp changes when entries come and go; files in it are written once.
+fn stamp(path: &Path) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((
+        metadata.ino(),
+        metadata.len(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+    ))
+}

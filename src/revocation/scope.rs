@@ -1,0 +1,226 @@
+//! For which certificates a CRL speaks: [`Scope`], read from its issuing distribution point
+//! (RFC 5280 5.2.5). What is never complete (some reasons only, indirect, attribute certificates) has no
+//! scope here and is refused.
+
+use crate::wire::tlv::{DerError, Element, Reader, tag};
+
+/// Which certificates of the issuer, or of the issuer's shard, a CRL is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// onlyContainsUserCerts.
+    UserCertificates,
+    /// onlyContainsCACerts.
+    CaCertificates,
+}
+
+/// Why a CRL's issuing distribution point is not the one that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    #[error("the issuing distribution point is not in DER form ({0})")]
+    Der(#[from] DerError),
+    #[error(
+        "`distribution_point` is `{0}`, but the CRL names none; remove the setting or give that shard's file"
+    )]
+    NoName(String),
+    #[error(
+        "`distribution_point` is `{wanted}`, but the CRL is that of {found}; give that shard's file"
+    )]
+    OtherName { wanted: String, found: String },
+    #[error(
+        "the CRL may be one shard of several: it is that of {0}; set `distribution_point` to that URI"
+    )]
+    NotConfigured(String),
+    #[error("the CRL covers only some revocation reasons (onlySomeReasons); give a complete one")]
+    SomeReasons,
+    #[error("the CRL is indirect (indirectCRL); give the issuer's own")]
+    Indirect,
+    #[error("the CRL is about attribute certificates (onlyContainsAttributeCerts)")]
+    AttributeCertificates,
+    #[error("the CRL claims to be only about users' and only about CAs' certificates at once")]
+    Contradiction,
+}
+
+impl Scope {
+    /// From the IssuingDistributionPoint's encoding, if the CRL has one, and the URI that it must name.
+    /// Without a URI to name, a CRL that names a distribution point at all is refused, since nothing
+    /// tells that there is no second one.
+    pub fn read(idp: Option<&[u8]>, wanted: Option<&str>) -> Result<Self, ScopeError> {
+        let Some(idp) = idp else {
+            return match wanted {
+                None => Ok(Self::All),
+                Some(wanted) => Err(ScopeError::NoName(wanted.to_owned())),
+            };
+        };
+        let mut fields = Reader::whole(idp, tag::SEQUENCE)?.reader();
+        let name = fields.optional(tag::context_constructed(0))?;
+        let users = flag(&mut fields, 1)?;
+        let cas = flag(&mut fields, 2)?;
+        let some_reasons = fields.optional(tag::context(3))?.is_some();
+        let indirect = flag(&mut fields, 4)?;
+        let attributes = flag(&mut fields, 5)?;
+        fields.finish()?;
+        if some_reasons {
+            return Err(ScopeError::SomeReasons);
+        }
+        if indirect {
+            return Err(ScopeError::Indirect);
+        }
+        if attributes {
+            return Err(ScopeError::AttributeCertificates);
+        }
+        check_name(name, wanted)?;
+        match (users, cas) {
+            (false, false) => Ok(Self::All),
+            (true, false) => Ok(Self::UserCertificates),
+            (false, true) => Ok(Self::CaCertificates),
+            (true, true) => Err(ScopeError::Contradiction),
+        }
+    }
+}
+
+/// `[n] BOOLEAN DEFAULT FALSE`; a FALSE that is written out is tolerated.
+fn flag(fields: &mut Reader<'_>, n: u8) -> Result<bool, DerError> {
+    match fields
+        .optional(tag::context(n))?
+        .map(|element| element.value)
+    {
+        None | Some([0x00]) => Ok(false),
+        Some([0xff]) => Ok(true),
+        Some(_) => Err(DerError::Value),
+    }
+}
+
+fn check_name(name: Option<Element<'_>>, wanted: Option<&str>) -> Result<(), ScopeError> {
+    let (name, wanted) = match (name, wanted) {
+        (None, None) => return Ok(()),
+        (None, Some(wanted)) => return Err(ScopeError::NoName(wanted.to_owned())),
+        (Some(name), wanted) => (name, wanted),
+    };
+    let uris = uris(name)?;
+    match wanted {
+        Some(wanted) if uris.contains(&wanted.as_bytes()) => Ok(()),
+        Some(wanted) => Err(ScopeError::OtherName {
+            wanted: wanted.to_owned(),
+            found: listed(&uris),
+        }),
+        None => Err(ScopeError::NotConfigured(listed(&uris))),
+    }
+}
+
+/// The URIs of a DistributionPointName; none where it is relative to the issuer.
+fn uris<'a>(name: Element<'a>) -> Result<Vec<&'a [u8]>, DerError> {
+    const URI: u8 = tag::context(6);
+    let mut choice = name.reader();
+    let form = choice.next_element()?;
+    choice.finish()?;
+    match form.tag {
+        0xa0 => {
+            let mut names = form.reader();
+            let mut uris = Vec::new();
+            while !names.is_empty() {
+                let name = names.next_element()?;
+                if name.tag == URI {
+                    uris.push(name.value);
+                }
+            }
+            Ok(uris)
+        }
+        0xa1 => Ok(Vec::new()),
+        _ => Err(DerError::UnexpectedTag),
+    }
+}
+
+fn listed(uris: &[&[u8]]) -> String {
+    const SHOWN: usize = 4;
+    if uris.is_empty() {
+        return "a distribution point without a URI, which cannot be configured".into();
+    }
+    let text: Vec<_> = uris
+        .iter()
+        .take(SHOWN)
+        .map(|uri| format!("`{}`", uri.escape_ascii()))
+        .collect();
+    text.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tlv::wrap;
+
+    fn idp(parts: &[&[u8]]) -> Vec<u8> {
+        wrap(tag::SEQUENCE, parts)
+    }
+
+    fn named(uris: &[&str]) -> Vec<u8> {
+        let names: Vec<u8> = uris
+            .iter()
+            .flat_map(|uri| wrap(0x86, &[uri.as_bytes()]))
+            .collect();
+        wrap(0xa0, &[&wrap(0xa0, &[&names])])
+    }
+
+    const USERS: &[u8] = &[0x81, 1, 0xff];
+    const CAS: &[u8] = &[0x82, 1, 0xff];
+
+    #[test]
+    fn kinds_are_recorded() {
+        assert_eq!(Scope::read(None, None), Ok(Scope::All));
+        let read = |parts: &[&[u8]]| Scope::read(Some(&idp(parts)), None);
+        assert_eq!(read(&[]), Ok(Scope::All));
+        assert_eq!(read(&[&[0x81, 1, 0]]), Ok(Scope::All));
+        assert_eq!(read(&[USERS]), Ok(Scope::UserCertificates));
+        assert_eq!(read(&[CAS]), Ok(Scope::CaCertificates));
+        assert_eq!(read(&[USERS, CAS]), Err(ScopeError::Contradiction));
+        assert_eq!(read(&[&[0x83, 2, 5, 0x20]]), Err(ScopeError::SomeReasons));
+        assert_eq!(read(&[&[0x84, 1, 0xff]]), Err(ScopeError::Indirect));
+        assert_eq!(
+            read(&[&[0x85, 1, 0xff]]),
+            Err(ScopeError::AttributeCertificates)
+        );
+        assert_eq!(
+            read(&[CAS, USERS]),
+            Err(ScopeError::Der(DerError::Trailing))
+        );
+        assert_eq!(
+            read(&[&[0x81, 1, 1]]),
+            Err(ScopeError::Der(DerError::Value))
+        );
+    }
+
+    #[test]
+    fn the_uri_must_be_the_configured_one() {
+        let (one, two) = ("http://ca.example/1.crl", "http://ca.example/2.crl");
+        let point = idp(&[&named(&[one, two]), USERS]);
+        assert_eq!(
+            Scope::read(Some(&point), Some(one)),
+            Ok(Scope::UserCertificates)
+        );
+        assert_eq!(
+            Scope::read(Some(&point), Some(two)),
+            Ok(Scope::UserCertificates)
+        );
+        let other = Scope::read(Some(&point), Some("http://ca.example/3.crl"));
+        assert!(matches!(other, Err(ScopeError::OtherName { .. })));
+        let text = Scope::read(Some(&point), None).unwrap_err().to_string();
+        assert!(
+            text.contains(one) && text.contains("set `distribution_point`"),
+            "{text}"
+        );
+        for without in [None, Some(&idp(&[])[..]), Some(&idp(&[USERS])[..])] {
+            assert_eq!(
+                Scope::read(without, Some(one)),
+                Err(ScopeError::NoName(one.into()))
+            );
+        }
+    }
+
+    #[test]
+    fn a_relative_name_is_no_uri() {
+        let relative = idp(&[&wrap(0xa0, &[&wrap(0xa1, &[])])]);
+        assert!(Scope::read(Some(&relative), None).is_err());
+        assert!(Scope::read(Some(&relative), Some("")).is_err());
+    }
+}

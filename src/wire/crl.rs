@@ -1,0 +1,512 @@
+//! Certificate revocation lists (RFC 5280 5). [`CertificateList::parse`] finds the parts of a CRL in
+//! borrowed bytes; [`CertificateList::entries`] and [`Extensions`] walk the long ones without keeping
+//! anything, so that a list of a million entries costs its own bytes and no more.
+
+use std::fmt;
+
+use super::{
+    oid::{self, ObjectIdentifier},
+    time::Seconds,
+    tlv::{DerError, Element, Reader, tag},
+};
+
+/// Extensions a single list may hold: far more than are defined, few enough to compare pairwise.
+const MOST_EXTENSIONS: usize = 32;
+
+/// Why bytes are not a CRL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CrlFormatError {
+    #[error("not a CRL in DER form ({0}); give the file as the CA published it")]
+    Der(#[from] DerError),
+    #[error("the version is neither absent (v1) nor v2")]
+    Version,
+    #[error("there are extensions, but the version is not v2 (RFC 5280 5.1.2.1)")]
+    ExtensionsWithoutV2,
+    #[error("the signature algorithm within the signed part is not the one beside it")]
+    AlgorithmsDiffer,
+    #[error("the signature is no whole number of octets")]
+    SignatureBits,
+    #[error("`{0}` is not a time from 1970 on in the form YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ")]
+    Time(String),
+    #[error("the extension {0} stands twice")]
+    DuplicateExtension(OidText),
+    #[error("there are more than {MOST_EXTENSIONS} extensions in one place")]
+    TooManyExtensions,
+    #[error("the entry of serial {serial}: {error}")]
+    Entry {
+        serial: SerialText,
+        error: Box<CrlFormatError>,
+    },
+    #[error("the critical extension {0} is not known here (RFC 5280 5.3)")]
+    UnknownCritical(OidText),
+    #[error("the reason code is none of RFC 5280 5.3.1")]
+    Reason,
+}
+
+/// A serial's content octets as hexadecimal digits for messages; long ones are cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialText(Vec<u8>);
+
+impl SerialText {
+    const SHOWN: usize = 32;
+
+    pub fn new(serial: &[u8]) -> Self {
+        Self(serial.iter().take(Self::SHOWN + 1).copied().collect())
+    }
+}
+
+impl fmt::Display for SerialText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for octet in self.0.iter().take(Self::SHOWN) {
+            write!(f, "{octet:02x}")?;
+        }
+        f.write_str(if self.0.len() > Self::SHOWN {
+            "..."
+        } else {
+            ""
+        })
+    }
+}
+
+/// An OBJECT IDENTIFIER's content octets for messages: dotted where that can be told, else hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidText(Vec<u8>);
+
+impl OidText {
+    pub fn new(content: &[u8]) -> Self {
+        Self(content.to_vec())
+    }
+}
+
+impl fmt::Display for OidText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match ObjectIdentifier::from_bytes(&self.0) {
+            Ok(id) => id.fmt(f),
+            Err(_) => SerialText::new(&self.0).fmt(f),
+        }
+    }
+}
+
+/// A CertificateList (RFC 5280 5.1). Its fixed parts have been read; entries and extensions are read as
+/// they are walked.
+#[derive(Debug, Clone, Copy)]
+pub struct CertificateList<'a> {
+    /// tbsCertList's whole encoding: what is signed.
+    pub tbs: &'a [u8],
+    /// The AlgorithmIdentifier's whole encoding, the same within and beside the signed part.
+    pub algorithm: &'a [u8],
+    /// The signature's octets, without the unused-bits octet.
+    pub signature: &'a [u8],
+    /// The issuer Name's whole encoding.
+    pub issuer: &'a [u8],
+    pub this_update: Seconds,
+    /// RFC 5280 5.1.2.5 demands it, the syntax does not.
+    pub next_update: Option<Seconds>,
+    /// revokedCertificates' content; empty where it is absent.
+    pub revoked: &'a [u8],
+    /// crlExtensions, none where they are absent.
+    pub extensions: Extensions<'a>,
+    v2: bool,
+}
+
+impl<'a> CertificateList<'a> {
+    /// From one DER CRL with nothing behind it. A revokedCertificates that is present and empty is
+    /// tolerated (RFC 5280 5.1.2.6 wants it absent), since it means the same.
+    pub fn parse(der: &'a [u8]) -> Result<Self, CrlFormatError> {
+        let mut outer = Reader::whole(der, tag::SEQUENCE)?.reader();
+        let signed = outer.expect(tag::SEQUENCE)?;
+        let algorithm = outer.expect(tag::SEQUENCE)?.raw;
+        let signature = outer.expect(tag::BIT_STRING)?.value;
+        outer.finish()?;
+        let [0, signature @ ..] = signature else {
+            return Err(CrlFormatError::SignatureBits);
+        };
+
+        let mut tbs = signed.reader();
+        let v2 = match tbs.optional(tag::INTEGER)? {
+            None => false,
+            Some(Element { value: [1], .. }) => true,
+            Some(_) => return Err(CrlFormatError::Version),
+        };
+        if tbs.expect(tag::SEQUENCE)?.raw != algorithm {
+            return Err(CrlFormatError::AlgorithmsDiffer);
+        }
+        let issuer = tbs.expect(tag::SEQUENCE)?.raw;
+        let this_update = time(tbs.next_element()?)?;
+        let next_update = match tbs.peek() {
+            Some(tag::UTC_TIME | tag::GENERALIZED_TIME) => Some(time(tbs.next_element()?)?),
+            _ => None,
+        };
+        let revoked = tbs
+            .optional(tag::SEQUENCE)?
+            .map_or(&[][..], |element| element.value);
+        let extensions = match tbs.optional(tag::context_constructed(0))? {
+            None => Extensions::NONE,
+            Some(_) if !v2 => return Err(CrlFormatError::ExtensionsWithoutV2),
+            Some(explicit) => Extensions::new(Reader::whole(explicit.value, tag::SEQUENCE)?.value)?,
+        };
+        tbs.finish()?;
+        Ok(Self {
+            tbs: signed.raw,
+            algorithm,
+            signature,
+            issuer,
+            this_update,
+            next_update,
+            revoked,
+            extensions,
+            v2,
+        })
+    }
+
+    /// The revoked certificates in the list's order.
+    pub const fn entries(&self) -> Entries<'a> {
+        Entries {
+            rest: Reader::new(self.revoked),
+            v2: self.v2,
+        }
+    }
+}
+
+/// One revoked certificate (RFC 5280 5.1.2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The userCertificate INTEGER's content octets, in DER's shortest form.
+    pub serial: &'a [u8],
+    pub revoked: Seconds,
+    /// reasonCode (RFC 5280 5.3.1), 0 to 10 without 7.
+    pub reason: Option<u8>,
+}
+
+/// Walks revokedCertificates. After an error there is nothing more.
+#[derive(Debug, Clone)]
+pub struct Entries<'a> {
+    rest: Reader<'a>,
+    v2: bool,
+}
+
+impl<'a> Entries<'a> {
+    fn entry(&mut self) -> Result<Entry<'a>, CrlFormatError> {
+        let mut fields = self.rest.expect(tag::SEQUENCE)?.reader();
+        let serial = fields.integer()?;
+        self.details(serial, fields)
+            .map_err(|error| CrlFormatError::Entry {
+                serial: SerialText::new(serial),
+                error: Box::new(error),
+            })
+    }
+
+    fn details(
+        &self,
+        serial: &'a [u8],
+        mut fields: Reader<'a>,
+    ) -> Result<Entry<'a>, CrlFormatError> {
+        let revoked = time(fields.next_element()?)?;
+        let mut reason = None;
+        if let Some(list) = fields.optional(tag::SEQUENCE)? {
+            if !self.v2 {
+                return Err(CrlFormatError::ExtensionsWithoutV2);
+            }
+            for extension in Extensions::new(list.value)? {
+                if extension.is(oid::REASON_CODE) {
+                    reason = Some(reason_code(extension.value)?);
+                } else if extension.critical && !extension.is(oid::INVALIDITY_DATE) {
+                    // certificateIssuer is among these: it changes whose certificate is meant, and
+                    // only indirect CRLs have it.
+                    return Err(CrlFormatError::UnknownCritical(OidText::new(extension.id)));
+                }
+            }
+        }
+        fields.finish()?;
+        Ok(Entry {
+            serial,
+            revoked,
+            reason,
+        })
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, CrlFormatError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let entry = self.entry();
+        if entry.is_err() {
+            self.rest = Reader::new(&[]);
+        }
+        Some(entry)
+    }
+}
+
+/// One extension (RFC 5280 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extension<'a> {
+    /// extnID's content octets.
+    pub id: &'a [u8],
+    pub critical: bool,
+    /// extnValue's content octets.
+    pub value: &'a [u8],
+}
+
+impl Extension<'_> {
+    /// Whether this is the extension that `id` names.
+    pub fn is(&self, id: ObjectIdentifier) -> bool {
+        self.id == id.as_bytes()
+    }
+}
+
+/// A run of extensions, of which each can be read and none stands twice. A copy walks anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Extensions<'a> {
+    rest: Reader<'a>,
+}
+
+impl<'a> Extensions<'a> {
+    /// No extensions.
+    pub const NONE: Self = Self {
+        rest: Reader::new(&[]),
+    };
+
+    /// From the content of an Extensions SEQUENCE. A criticality written out as FALSE is tolerated.
+    pub fn new(content: &'a [u8]) -> Result<Self, CrlFormatError> {
+        let all = Self {
+            rest: Reader::new(content),
+        };
+        let mut walk = all.rest;
+        let mut count = 0;
+        while !walk.is_empty() {
+            let extension = Self::read(&mut walk)?;
+            let earlier = Self { rest: all.rest }.take(count);
+            if earlier.into_iter().any(|other| other.id == extension.id) {
+                return Err(CrlFormatError::DuplicateExtension(OidText::new(
+                    extension.id,
+                )));
+            }
+            count += 1;
+            if count > MOST_EXTENSIONS {
+                return Err(CrlFormatError::TooManyExtensions);
+            }
+        }
+        Ok(all)
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Extension<'a>, DerError> {
+        let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+        let id = fields.oid()?;
+        let critical = match fields.peek() {
+            Some(tag::BOOLEAN) => fields.boolean()?,
+            _ => false,
+        };
+        let value = fields.expect(tag::OCTET_STRING)?.value;
+        fields.finish()?;
+        Ok(Extension {
+            id,
+            critical,
+            value,
+        })
+    }
+}
+
+impl<'a> Iterator for Extensions<'a> {
+    type Item = Extension<'a>;
+
+    fn next(&mut self) -> Option<Extension<'a>> {
+        // All have been read once, so that an error here is the end.
+        Self::read(&mut self.rest).ok()
+    }
+}
+
+fn reason_code(value: &[u8]) -> Result<u8, CrlFormatError> {
+    match Reader::whole(value, tag::ENUMERATED)?.value {
+        &[code @ (0..=6 | 8..=10)] => Ok(code),
+        _ => Err(CrlFormatError::Reason),
+    }
+}
+
+/// Time (RFC 5280 5.1.2.4 to 5.1.2.6): UTCTime from 1970 to 2049, or GeneralizedTime, which is taken
+/// before 2050 too. DER's form: with seconds and `Z`, without a fraction.
+fn time(element: Element<'_>) -> Result<Seconds, CrlFormatError> {
+    let year_digits = match (element.tag, element.value.len()) {
+        (tag::UTC_TIME, 13) => Some(2),
+        (tag::GENERALIZED_TIME, 15) => Some(4),
+        (tag::UTC_TIME | tag::GENERALIZED_TIME, _) => None,
+        _ => return Err(DerError::UnexpectedTag.into()),
+    };
+    let parsed = year_digits.and_then(|digits| {
+        let (year, rest) = element.value.split_at_checked(digits)?;
+        let year = match number(year)? {
+            year if digits == 4 => year,
+            year if year < 50 => 2000 + year,
+            year => 1900 + year,
+        };
+        instant(year, rest)
+    });
+    parsed.ok_or_else(|| {
+        let shown = element.value.iter().take(24).copied().collect::<Vec<_>>();
+        CrlFormatError::Time(shown.escape_ascii().to_string())
+    })
+}
+
+/// `MMDDHHMMSSZ` in `year`.
+fn instant(year: u64, rest: &[u8]) -> Option<Seconds> {
+    let [m1, m2, d1, d2, h1, h2, i1, i2, s1, s2, b'Z'] = *rest else {
+        return None;
+    };
+    let (month, day) = (number(&[m1, m2])?, number(&[d1, d2])?);
+    let (hour, minute, second) = (number(&[h1, h2])?, number(&[i1, i2])?, number(&[s1, s2])?);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days_in_month = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u64::from(leap),
+        _ => return None,
+    };
+    let in_range = (1970..=9999).contains(&year)
+        && (1..=days_in_month).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    // The reverse of the count in `Seconds`: years begin on 1 March, so that a leap day is the last.
+    let (shifted_year, shifted_month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year.saturating_sub(1), month + 9)
+    };
+    let day_of_year = (153 * shifted_month + 2) / 5 + day;
+    let days = 365 * shifted_year + shifted_year / 4 - shifted_year / 100 + shifted_year / 400;
+    in_range.then(|| {
+        let since_1970 = days + day_of_year - 1 - 719_468;
+        Seconds::new(since_1970 * 86_400 + hour * 3_600 + minute * 60 + second)
+    })
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |sum: u64, &digit| {
+        let value = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tlv::wrap;
+
+    fn read_time(tag: u8, text: &str) -> Option<u64> {
+        let der = wrap(tag, &[text.as_bytes()]);
+        time(Reader::new(&der).next_element().unwrap())
+            .ok()
+            .map(Seconds::get)
+    }
+
+    #[test]
+    fn times_are_read_in_der_form_only() {
+        assert_eq!(read_time(tag::UTC_TIME, "700101000000Z"), Some(0));
+        assert_eq!(
+            read_time(tag::UTC_TIME, "491231235959Z"),
+            Some(2_524_607_999)
+        );
+        assert_eq!(
+            read_time(tag::GENERALIZED_TIME, "99991231235959Z"),
+            Some(Seconds::END.get())
+        );
+        for (tag, bad) in [
+            (tag::UTC_TIME, "500101000000Z"),
+            (tag::UTC_TIME, "2401010000Z"),
+            (tag::UTC_TIME, "240101000000+0000"),
+            (tag::UTC_TIME, "240101000000z"),
+            (tag::UTC_TIME, "240230000000Z"),
+            (tag::UTC_TIME, "230229000000Z"),
+            (tag::UTC_TIME, "240101240000Z"),
+            (tag::UTC_TIME, "240101000060Z"),
+            (tag::UTC_TIME, "20240101000000Z"),
+            (tag::GENERALIZED_TIME, "240101000000Z"),
+            (tag::GENERALIZED_TIME, "20240101000000.5Z"),
+            (tag::GENERALIZED_TIME, "20240101000000"),
+            (tag::GENERALIZED_TIME, "19691231235959Z"),
+            (tag::GENERALIZED_TIME, "00000101000000Z"),
+            (tag::GENERALIZED_TIME, ""),
+        ] {
+            assert_eq!(read_time(tag, bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_agree_with_what_is_written() {
+        for step in 0..20_000u64 {
+            let seconds = Seconds::new(step * 12_670_117);
+            let text = String::from_utf8(seconds.generalized().to_vec()).unwrap();
+            assert_eq!(read_time(tag::GENERALIZED_TIME, &text), Some(seconds.get()));
+        }
+    }
+
+    fn extension(id: ObjectIdentifier, critical: bool, value: &[u8]) -> Vec<u8> {
+        let critical: &[u8] = if critical { &[1, 1, 0xff] } else { &[] };
+        wrap(
+            tag::SEQUENCE,
+            &[
+                &wrap(tag::OID, &[id.as_bytes()]),
+                critical,
+                &wrap(tag::OCTET_STRING, &[value]),
+            ],
+        )
+    }
+
+    fn entries(extensions: &[u8], v2: bool) -> Result<Vec<Option<u8>>, CrlFormatError> {
+        let extensions = wrap(tag::SEQUENCE, &[extensions]);
+        let revoked = wrap(
+            tag::SEQUENCE,
+            &[
+                &[2, 1, 5],
+                &wrap(tag::UTC_TIME, &[b"240101000000Z"]),
+                &extensions,
+            ],
+        );
+        let rest = Reader::new(&revoked);
+        Entries { rest, v2 }
+            .map(|entry| entry.map(|entry| entry.reason))
+            .collect()
+    }
+
+    #[test]
+    fn entry_extensions_are_judged() {
+        let reason = extension(oid::REASON_CODE, false, &[0x0a, 1, 6]);
+        assert_eq!(entries(&reason, true), Ok(vec![Some(6)]));
+        assert_eq!(entries(&[], true), Ok(vec![None]));
+        assert!(entries(&reason, false).is_err());
+        assert!(entries(&[&reason[..], &reason].concat(), true).is_err());
+        assert!(entries(&extension(oid::REASON_CODE, false, &[0x0a, 1, 7]), true).is_err());
+        assert!(entries(&extension(oid::REASON_CODE, false, &[0x0a, 1, 11]), true).is_err());
+        let other = extension(oid::CERTIFICATE_ISSUER, false, &[0x30, 0]);
+        assert_eq!(entries(&other, true), Ok(vec![None]));
+        let error = entries(&extension(oid::CERTIFICATE_ISSUER, true, &[0x30, 0]), true);
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("serial 05") && text.contains("2.5.29.29"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_extension_stands_once_and_they_are_few() {
+        let one = extension(oid::CRL_NUMBER, false, &[2, 1, 1]);
+        assert_eq!(Extensions::new(&one).unwrap().count(), 1);
+        assert!(matches!(
+            Extensions::new(&one.repeat(2)),
+            Err(CrlFormatError::DuplicateExtension(_))
+        ));
+        let many: Vec<u8> = (0..=32u8)
+            .flat_map(|n| {
+                let id = ObjectIdentifier::from_bytes(&[0x55, 0x1d, n]).unwrap();
+                extension(id, false, &[])
+            })
+            .collect();
+        assert!(matches!(
+            Extensions::new(&many),
+            Err(CrlFormatError::TooManyExtensions)
+        ));
+    }
+}
