@@ -5,6 +5,8 @@
 mod index;
 mod issued;
 mod scope;
+#[cfg(test)]
+pub(crate) mod testing;
 mod verify;
 
 use std::sync::Arc;
@@ -194,5 +196,144 @@ impl Snapshot {
             (false, true) => Some(Scope::UserCertificates),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Ca, Draft, entry};
+    use super::*;
+    use crate::wire::oid;
+
+    fn crl(ca: &Ca, draft: &Draft) -> VerifiedCrl {
+        verify(&ca.crl(draft), &ca.certificate, None).unwrap()
+    }
+
+    fn at(day: u64) -> Seconds {
+        // 2026-01-01 is 20454 days after 1970-01-01.
+        Seconds::new((20_453 + day) * 86_400)
+    }
+
+    fn dated(revoked: &[Vec<u8>], this: &str, next: &str) -> Draft {
+        let mut draft = Draft::new(revoked);
+        draft.this_update = format!("202601{this}000000Z");
+        draft.next_update = Some(format!("202601{next}000000Z"));
+        draft
+    }
+
+    #[test]
+    fn a_serial_is_revoked_issued_or_unlisted() {
+        let ca = Ca::new("A");
+        let list = Arc::new(crl(
+            &ca,
+            &Draft::new(&[entry(&[5], Some(6)), entry(&[6], None)]),
+        ));
+        let issued = Arc::new(Issued::new(vec![vec![5], vec![7], vec![0, 0xff]]));
+        let with = Snapshot::new(vec![Arc::clone(&list)], Some(issued));
+        let revoked = |reason| SerialStatus::Revoked {
+            time: at(1),
+            reason,
+        };
+        let status = |serial: &[u8]| with.status(serial, at(2));
+        assert_eq!(status(&[5]), revoked(Some(6)));
+        assert_eq!(status(&[6]), revoked(None));
+        assert_eq!(status(&[7]), SerialStatus::Issued);
+        assert_eq!(status(&[0, 0xff]), SerialStatus::Issued);
+        for other in [&[0][..], &[0xff], &[8], &[0x7f; 21], &[0x80; 40], &[]] {
+            assert_eq!(status(other), SerialStatus::Unlisted, "{other:02x?}");
+        }
+        // A serial written longer than need be is still that serial.
+        assert_eq!(status(&[0, 5]), revoked(Some(6)));
+        let without = Snapshot::new(vec![list], None);
+        assert!(with.has_issued_list() && !without.has_issued_list());
+        assert_eq!(without.status(&[7], at(2)), SerialStatus::Unlisted);
+    }
+
+    #[test]
+    fn nothing_is_said_from_a_crl_out_of_date_or_from_the_future() {
+        let ca = Ca::new("A");
+        let early = Arc::new(crl(&ca, &dated(&[entry(&[5], None)], "01", "08")));
+        let late = Arc::new(crl(&ca, &dated(&[], "03", "10")));
+        let one = Snapshot::new(vec![Arc::clone(&early)], None);
+        assert_eq!(one.status(&[5], at(1).minus(1)), SerialStatus::Stale);
+        assert_eq!(one.status(&[6], at(1)), SerialStatus::Unlisted);
+        assert_eq!(one.status(&[6], at(8).minus(1)), SerialStatus::Unlisted);
+        assert_eq!(one.status(&[5], at(8)), SerialStatus::Stale);
+        let both = Snapshot::new(vec![late, early], None);
+        assert_eq!((both.this_update(), both.next_update()), (at(1), at(8)));
+        assert_eq!(both.status(&[6], at(2)), SerialStatus::Stale);
+        assert_eq!(both.status(&[6], at(3)), SerialStatus::Unlisted);
+        assert_eq!(both.status(&[6], at(9)), SerialStatus::Stale);
+        let none = Snapshot::new(vec![], None);
+        assert_eq!(none.status(&[6], at(3)), SerialStatus::Stale);
+        assert_eq!(
+            (none.this_update(), none.next_update()),
+            (Seconds::EPOCH, Seconds::EPOCH)
+        );
+    }
+
+    #[test]
+    fn a_revocation_for_good_outweighs_a_hold_elsewhere() {
+        let ca = Ca::new("A");
+        let lists = [Some(6), Some(1)]
+            .map(|reason| Arc::new(crl(&ca, &Draft::new(&[entry(&[5], reason)]))));
+        let status = Snapshot::new(lists.to_vec(), None).status(&[5], at(2));
+        assert!(matches!(
+            status,
+            SerialStatus::Revoked {
+                reason: Some(1),
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn the_kind_that_is_not_covered_is_told() {
+        let ca = Ca::new("A");
+        let idp = oid::ISSUING_DISTRIBUTION_POINT;
+        let of = |value: &[u8]| Arc::new(crl(&ca, &Draft::new(&[]).with(idp, true, value)));
+        let (users, cas) = (of(&[0x30, 3, 0x81, 1, 0xff]), of(&[0x30, 3, 0x82, 1, 0xff]));
+        let all = Arc::new(crl(&ca, &Draft::new(&[])));
+        let uncovered = |crls: &[&Arc<VerifiedCrl>]| {
+            Snapshot::new(crls.iter().map(|crl| Arc::clone(crl)).collect(), None).uncovered()
+        };
+        assert_eq!(uncovered(&[&users]), Some(Scope::CaCertificates));
+        assert_eq!(uncovered(&[&cas, &cas]), Some(Scope::UserCertificates));
+        assert_eq!(uncovered(&[&users, &cas]), None);
+        assert_eq!(uncovered(&[&users, &all]), None);
+        assert_eq!(uncovered(&[]), None);
+        assert!(matches!(
+            supersedes(&users, &all),
+            Err(CrlError::ScopeChanged { .. })
+        ));
+    }
+
+    #[test]
+    fn numbers_never_go_back() {
+        let ca = Ca::new("A");
+        let numbered = |number: &[u8]| crl(&ca, &Draft::new(&[]).number(number));
+        let (low, high) = (numbered(&[0xff]), numbered(&[1, 0]));
+        assert_eq!(supersedes(&high, &low), Ok(()));
+        assert_eq!(supersedes(&high, &high), Ok(()));
+        let error = supersedes(&low, &high).unwrap_err();
+        assert!(error.to_string().contains("from 0100 to ff"), "{error}");
+        let same = crl(&ca, &Draft::new(&[entry(&[1], None)]).number(&[1, 0]));
+        let error = supersedes(&same, &high).unwrap_err();
+        assert!(error.to_string().starts_with("ALARM"), "{error}");
+    }
+
+    #[test]
+    fn without_a_number_this_update_never_goes_back() {
+        let ca = Ca::new("A");
+        let early = crl(&ca, &dated(&[], "01", "08"));
+        let late = crl(&ca, &dated(&[], "02", "08"));
+        let numbered = crl(&ca, &Draft::new(&[]).number(&[9]));
+        assert_eq!(supersedes(&late, &early), Ok(()));
+        assert!(matches!(
+            supersedes(&early, &late),
+            Err(CrlError::TimeWentBack { .. })
+        ));
+        assert_eq!(supersedes(&late, &numbered), Ok(()));
+        assert!(supersedes(&numbered, &late).is_err());
     }
 }

@@ -229,3 +229,202 @@ fn read_entries(list: &CertificateList<'_>) -> Result<Index, CrlError> {
     }
     Ok(index)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revocation::testing::{Ca, Draft, entry};
+
+    fn judged(ca: &Ca, draft: Draft) -> Result<VerifiedCrl, CrlError> {
+        verify(&ca.crl(&draft), &ca.certificate, None)
+    }
+
+    #[test]
+    fn what_a_crl_says_is_kept() {
+        let ca = Ca::new("A");
+        let revoked = [entry(&[5], None), entry(&[0, 0xff], Some(6))];
+        let der = ca.crl(&Draft::new(&revoked).number(&[0x80, 1]));
+        let crl = verify(&der, &ca.certificate, None).unwrap();
+        assert_eq!(crl.this_update().to_string(), "2026-01-01T00:00:00Z");
+        assert_eq!(
+            crl.next_update().unwrap().to_string(),
+            "2026-01-08T00:00:00Z"
+        );
+        assert_eq!(crl.number(), Some(&[0x80, 1][..]));
+        assert_eq!((crl.len(), crl.scope()), (2, Scope::All));
+        assert_eq!(crl.digest(), DigestAlgorithm::Sha256.digest(&der).as_ref());
+    }
+
+    #[test]
+    fn no_revoked_certificates_can_be_said_in_two_ways() {
+        let ca = Ca::new("A");
+        let mut draft = Draft::new(&[]);
+        assert!(judged(&ca, draft.clone()).unwrap().is_empty());
+        draft.revoked = Some(Vec::new());
+        assert!(judged(&ca, draft.clone()).unwrap().is_empty());
+        draft.v2 = false;
+        assert!(judged(&ca, draft).is_ok());
+    }
+
+    #[test]
+    fn only_the_issuer_s_own_signature_counts() {
+        let (ca, namesake, other) = (Ca::new("A"), Ca::new("A"), Ca::new("B"));
+        let der = ca.crl(&Draft::new(&[]));
+        let judged_by = |ca: &Ca| verify(&der, &ca.certificate, None);
+        assert!(judged_by(&ca).is_ok());
+        assert_eq!(
+            judged_by(&namesake).unwrap_err(),
+            CrlError::Signature("CN=A".into())
+        );
+        assert_eq!(
+            judged_by(&other).unwrap_err(),
+            CrlError::OtherIssuer("CN=B".into())
+        );
+    }
+
+    #[test]
+    fn key_usage_must_allow_crls_where_it_is_present() {
+        for (usage, allowed) in [
+            (None, true),
+            (Some(&[3u8, 2, 1, 0x02][..]), true),
+            (Some(&[3, 2, 2, 0x04]), false),
+            (Some(&[4, 0]), false),
+        ] {
+            let result = judged(&Ca::with_usage("A", usage), Draft::new(&[]));
+            assert_eq!(result.is_ok(), allowed, "{usage:?}");
+        }
+    }
+
+    #[test]
+    fn every_octet_is_covered_and_every_truncation_noticed() {
+        let ca = Ca::new("A");
+        let der = ca.crl(&Draft::new(&[entry(&[5], Some(1))]).number(&[1]));
+        for length in 0..der.len() {
+            assert!(
+                verify(&der[..length], &ca.certificate, None).is_err(),
+                "{length}"
+            );
+            let mut changed = der.clone();
+            changed[length] ^= 0x01;
+            assert!(verify(&changed, &ca.certificate, None).is_err(), "{length}");
+        }
+        let longer = [&der[..], &[0]].concat();
+        assert!(verify(&longer, &ca.certificate, None).is_err());
+    }
+
+    #[test]
+    fn extensions_are_judged() {
+        let ca = Ca::new("A");
+        let with = |id, critical, value: &[u8]| {
+            judged(&ca, Draft::new(&[]).with(id, critical, value)).map(|_| ())
+        };
+        let unknown = oid::AUTHORITY_INFO_ACCESS;
+        assert_eq!(with(unknown, false, &[0x30, 0]), Ok(()));
+        assert!(matches!(
+            with(unknown, true, &[0x30, 0]),
+            Err(CrlError::UnknownCritical(_))
+        ));
+        let aki = oid::AUTHORITY_KEY_IDENTIFIER;
+        assert_eq!(with(aki, false, &[0x30, 6, 0x80, 4, 7, 7, 7, 7]), Ok(()));
+        assert_eq!(with(aki, false, &[0x30, 0]), Ok(()));
+        let other = with(aki, false, &[0x30, 6, 0x80, 4, 7, 7, 7, 8]);
+        assert_eq!(other, Err(CrlError::OtherKey("CN=A".into())));
+        assert!(matches!(
+            with(aki, false, &[5, 0]),
+            Err(CrlError::Extension(_))
+        ));
+        assert_eq!(
+            with(oid::DELTA_CRL_INDICATOR, false, &[2, 1, 1]),
+            Err(CrlError::Delta)
+        );
+        let users = &[0x30, 3, 0x81, 1, 0xff];
+        assert_eq!(with(oid::ISSUING_DISTRIBUTION_POINT, true, users), Ok(()));
+        let twice = judged(&ca, Draft::new(&[]).number(&[1]).number(&[1]));
+        assert!(matches!(
+            twice,
+            Err(CrlError::Format(CrlFormatError::DuplicateExtension(_)))
+        ));
+        let mut v1 = Draft::new(&[]).number(&[1]);
+        v1.v2 = false;
+        assert!(judged(&ca, v1).is_err());
+    }
+
+    #[test]
+    fn numbers_have_up_to_20_octets_and_no_sign() {
+        let ca = Ca::new("A");
+        let number = |content: &[u8]| {
+            let value = crate::wire::tlv::wrap(tag::INTEGER, &[content]);
+            judged(&ca, Draft::new(&[]).with(oid::CRL_NUMBER, false, &value))
+                .map(|crl| crl.number().unwrap().to_vec())
+        };
+        assert_eq!(number(&[0]), Ok(vec![0]));
+        assert_eq!(
+            number(&[&[0][..], &[0xff; 20]].concat()),
+            Ok(vec![0xff; 20])
+        );
+        assert_eq!(number(&[0x7f; 21]), Err(CrlError::Number));
+        assert_eq!(number(&[0xff]), Err(CrlError::Number));
+        assert_eq!(number(&[0, 1]), Err(CrlError::Extension("CRL number")));
+    }
+
+    #[test]
+    fn without_next_update_a_crl_is_refused() {
+        let mut draft = Draft::new(&[]);
+        draft.next_update = None;
+        assert_eq!(
+            judged(&Ca::new("A"), draft).unwrap_err(),
+            CrlError::NoNextUpdate
+        );
+    }
+
+    #[test]
+    fn entries_are_judged() {
+        let ca = Ca::new("A");
+        let with = |serial: &[u8], reason| {
+            judged(&ca, Draft::new(&[entry(&[1], None), entry(serial, reason)]))
+                .map(|crl| crl.len())
+        };
+        assert_eq!(with(&[2], Some(0)), Ok(2));
+        assert_eq!(with(&[1], Some(0)), Ok(1));
+        assert_eq!(with(&[&[0][..], &[0xff; 20]].concat(), None), Ok(2));
+        assert_eq!(
+            with(&[2], Some(8)),
+            Err(CrlError::Removed(SerialText::new(&[2])))
+        );
+        assert!(matches!(
+            with(&[1; 21], None),
+            Err(CrlError::SerialTooLong(_))
+        ));
+        assert!(matches!(with(&[0, 1], None), Err(CrlError::Format(_))));
+        assert!(matches!(with(&[2], Some(7)), Err(CrlError::Format(_))));
+    }
+
+    #[test]
+    fn a_hundred_thousand_entries_are_taken() {
+        let ca = Ca::new("A");
+        let serial = |n: u32| [&[0x41; 12][..], &n.to_be_bytes()].concat();
+        let revoked: Vec<_> = (0..100_000).map(|n| entry(&serial(n), Some(4))).collect();
+        let crl = judged(&ca, Draft::new(&revoked)).unwrap();
+        assert_eq!(crl.len(), 100_000);
+    }
+
+    #[test]
+    fn pem_holds_one_crl() {
+        let ca = Ca::new("A");
+        let der = ca.crl(&Draft::new(&[]));
+        let engine = &base64::engine::general_purpose::STANDARD;
+        let base64 = base64::Engine::encode(engine, &der);
+        let pem = format!("-----BEGIN X509 CRL-----\n{base64}\n-----END X509 CRL-----\n");
+        let judged = |text: &str| verify(text.as_bytes(), &ca.certificate, None);
+        assert!(judged(&format!("Certificate Revocation List:\n{pem}")).is_ok());
+        for bad in [
+            &pem.repeat(2),
+            "",
+            "X",
+            &pem.replace("-----END", ""),
+            "\u{1f}\u{8b}",
+        ] {
+            assert!(matches!(judged(bad), Err(CrlError::Pem(_))), "{bad}");
+        }
+    }
+}
