@@ -49,6 +49,8 @@ pub struct Feed {
     crls: Vec<Source>,
     issued: Vec<PathBuf>,
     issued_stamp: Vec<Stamp>,
+    /// What was last wrong with the lists, so that it is told once.
+    issued_failure: Option<String>,
     listed: Option<Arc<Issued>>,
     snapshot: Arc<ArcSwap<Snapshot>>,
 }
@@ -61,7 +63,8 @@ struct Source {
     crl: Arc<VerifiedCrl>,
 }
 
-/// What tells that a file has changed: inode, length, modification time.
+/// What tells that a file has changed: inode, length, and the time of its last change, which unlike the
+/// modification time no copying tool sets back and a repaired permission moves too.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
 impl Feed {
@@ -104,6 +107,7 @@ impl Feed {
             crls: sources,
             issued,
             issued_stamp,
+            issued_failure: None,
             listed,
             snapshot,
         })
@@ -115,7 +119,8 @@ impl Feed {
     }
 
     /// Reads again what has changed. What cannot be taken is returned, and the old data stays; each
-    /// changed file is judged once, not at every look.
+    /// changed file is judged once, not at every look. Lists of issued serials that fail are read at
+    /// every look, since a folder does not change when a certificate in it has been written to its end.
     pub fn refresh(&mut self) -> Vec<FeedError> {
         let mut errors = Vec::new();
         let mut changed = false;
@@ -147,13 +152,21 @@ impl Feed {
         }
         let issued_stamp: Vec<_> = self.issued.iter().map(|path| stamp(path)).collect();
         if issued_stamp != self.issued_stamp {
-            self.issued_stamp = issued_stamp;
             match read_issued(&self.issued) {
                 Ok(listed) => {
                     self.listed = listed.map(Arc::new);
+                    self.issued_stamp = issued_stamp;
+                    self.issued_failure = None;
                     changed = true;
                 }
-                Err(error) => errors.push(error),
+                Err(error) => {
+                    self.issued_stamp.clear();
+                    let failure = Some(error.to_string());
+                    if failure != self.issued_failure {
+                        self.issued_failure = failure;
+                        errors.push(error);
+                    }
+                }
             }
         }
         if changed {
@@ -263,7 +276,134 @@ fn stamp(path: &Path) -> Stamp {
     Some((
         metadata.ino(),
         metadata.len(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        revocation::{
+            SerialStatus,
+            testing::{Ca, Draft, entry},
+        },
+        wire::time::Seconds,
+    };
+
+    /// A folder that goes when the test ends.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("gnomon-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        /// Puts a file in place as a whole, as a CA's export does.
+        fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+            let (written, path) = (self.0.join("new"), self.0.join(name));
+            fs::write(&written, content).unwrap();
+            fs::rename(&written, &path).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn status(feed: &Feed, serial: u8) -> SerialStatus {
+        // 2026-01-02, within the drafts' dates.
+        feed.snapshot()
+            .load()
+            .status(&[serial], Seconds::new(20_455 * 86_400))
+    }
+
+    fn is_revoked(feed: &Feed, serial: u8) -> bool {
+        matches!(status(feed, serial), SerialStatus::Revoked { .. })
+    }
+
+    #[test]
+    fn a_new_crl_is_taken_and_an_old_or_broken_one_is_not() {
+        let folder = Folder::new("feed-crl");
+        let ca = Ca::new("A");
+        let numbered = |number: u8, serial: u8| {
+            ca.crl(&Draft::new(&[entry(&[serial], None)]).number(&[number]))
+        };
+        let path = folder.put("crl", numbered(1, 1));
+        let mut feed = Feed::open(ca.certificate.clone(), vec![(path, None)], vec![]).unwrap();
+        assert!(is_revoked(&feed, 1) && feed.refresh().is_empty());
+        folder.put("crl", numbered(3, 3));
+        assert!(feed.refresh().is_empty());
+        assert!(is_revoked(&feed, 3) && !is_revoked(&feed, 1));
+        let whole = numbered(4, 4);
+        for bad in [
+            numbered(2, 2),
+            numbered(3, 4),
+            whole[..100].to_vec(),
+            vec![],
+        ] {
+            folder.put("crl", bad);
+            assert_eq!(feed.refresh().len(), 1);
+            assert!(feed.refresh().is_empty(), "told once");
+            assert!(is_revoked(&feed, 3));
+        }
+        fs::remove_file(folder.0.join("crl")).unwrap();
+        assert_eq!((feed.refresh().len(), feed.refresh().len()), (1, 0));
+        assert!(is_revoked(&feed, 3));
+        folder.put("crl", whole);
+        assert!(feed.refresh().is_empty() && is_revoked(&feed, 4));
+    }
+
+    #[test]
+    fn at_the_start_every_file_that_fails_is_named() {
+        let folder = Folder::new("feed-start");
+        let list = folder.put("issued", "nonsense");
+        let crls = vec![
+            (folder.0.join("absent"), None),
+            (folder.put("crl", "x"), None),
+        ];
+        let errors = Feed::open(Ca::new("A").certificate, crls, vec![list]).unwrap_err();
+        let text: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert!(text[0].contains("absent: cannot be read"), "{text:?}");
+        assert!(text[1].contains("crl: neither"), "{text:?}");
+        assert!(text[2].contains("issued: line 1"), "{text:?}");
+    }
+
+    #[test]
+    fn issued_serials_come_from_lists_and_from_certificates() {
+        let (folder, certificates) = (Folder::new("feed-issued"), Folder::new("feed-certs"));
+        let ca = Ca::new("A");
+        let crl = folder.put("crl", ca.crl(&Draft::new(&[])));
+        let list = folder.put("issued", "07\n");
+        let sources = vec![list, certificates.0.clone()];
+        let mut feed = Feed::open(ca.certificate.clone(), vec![(crl, None)], sources).unwrap();
+        assert_eq!(status(&feed, 7), SerialStatus::Issued);
+        assert_eq!(status(&feed, 1), SerialStatus::Unlisted);
+        // Half a certificate is told once, and its second half is noticed.
+        let der = ca.certificate.der();
+        fs::write(certificates.0.join("1.der"), &der[..99]).unwrap();
+        assert_eq!((feed.refresh().len(), feed.refresh().len()), (1, 0));
+        assert_eq!(status(&feed, 7), SerialStatus::Issued);
+        fs::write(certificates.0.join("1.der"), der).unwrap();
+        assert!(feed.refresh().is_empty());
+        assert_eq!(status(&feed, 1), SerialStatus::Issued);
+        folder.put("issued", "08\n");
+        assert!(feed.refresh().is_empty());
+        assert_eq!(status(&feed, 7), SerialStatus::Unlisted);
+    }
+
+    #[test]
+    fn following_ends_when_its_sender_is_dropped() {
+        let (stop, thread) = follow(vec![]).unwrap();
+        drop(stop);
+        thread.join().unwrap();
+    }
 }
