@@ -15,6 +15,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod io;
+pub mod ocsp;
 pub mod revocation;
 pub mod service;
 pub mod signing;

@@ -2,7 +2,8 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use super::{ClockSource, Config, Unlisted};
+use super::{ClockSource, Config};
+use crate::ocsp::issuer::Unlisted;
 
 /// One line each, naming the field.
 pub fn advice(config: &Config) -> Vec<String> {

@@ -14,13 +14,16 @@ use std::{
     time::Duration,
 };
 
-use crate::wire::{
-    algorithm::{DigestAlgorithm, SignatureAlgorithm},
-    oid::PolicyOid,
-    tst_info::Precision,
+use crate::{
+    ocsp::issuer::Unlisted,
+    wire::{
+        algorithm::{DigestAlgorithm, SignatureAlgorithm},
+        oid::PolicyOid,
+        tst_info::Precision,
+    },
 };
 
-pub use v1::{ClockSource, Unlisted};
+pub use v1::ClockSource;
 
 /// One thing that is wrong: where, what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,10 +12,13 @@ use super::{
     Config, CrlConfig, Http, IssuerConfig, KeyConfig, ResponderConfig, TsuConfig,
     units::{Size, Span},
 };
-use crate::wire::{
-    algorithm::{DigestAlgorithm, SignatureAlgorithm},
-    oid::PolicyOid,
-    tst_info::Precision,
+use crate::{
+    ocsp::issuer::Unlisted,
+    wire::{
+        algorithm::{DigestAlgorithm, SignatureAlgorithm},
+        oid::PolicyOid,
+        tst_info::Precision,
+    },
 };
 
 /// The whole file.
@@ -104,17 +107,6 @@ struct TsuSpec {
     tsa_field: bool,
     #[serde(default)]
     qualified: bool,
-}
-
-/// What to say of a serial that neither the CRL nor the issued list knows (RFC 6960 2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unlisted {
-    #[default]
-    Unauthorized,
-    Unknown,
-    Revoked,
-    Good,
 }
 
 #[derive(Debug, Deserialize)]

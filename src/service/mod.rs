@@ -2,4 +2,7 @@
 //! [`status::Statuses`] answers questions about certificates. Nothing here knows sockets or files, and
 //! nothing below here knows an order. Read the two `answer` functions first; they are the appliance.
 
+mod flight;
+pub mod status;
 pub mod timestamp;
+mod trouble;

@@ -1,17 +1,11 @@
 //! Time-stamping from bytes to bytes: [`Timestamping::answer`]. The order is the point: parse, admit, wait
 //! for a place at the key, *then* read the clock, draft, sign, record, and only then release.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 
+use super::trouble::Trouble;
 use crate::{
     audit::{RecordError, Recorder},
     clock::Clock,
@@ -39,7 +33,7 @@ pub struct Timestamping {
     default: usize,
     clock: Arc<dyn Clock>,
     recorder: Arc<dyn Recorder<Token>>,
-    troubled: AtomicBool,
+    trouble: Trouble,
 }
 
 /// Why TSUs cannot stand side by side.
@@ -60,8 +54,7 @@ pub enum TsuSetError {
 /// What goes back to the client.
 #[derive(Debug)]
 pub struct Reply {
-    /// A TimeStampResp; `None` when the appliance is too busy even to sign a refusal's cause: come back
-    /// later.
+    /// A TimeStampResp; `None` when the appliance is too busy, and the client shall come back later.
     pub body: Option<Bytes>,
     /// The TSU that was asked.
     pub tsu: String,
@@ -127,6 +120,10 @@ impl Failure {
         })
     }
 
+    const fn is_ours(&self) -> bool {
+        !matches!(self, Self::Format(_) | Self::Refused(_))
+    }
+
     /// What the client is told: its own faults in full, ours without the appliance's insides.
     fn told(&self) -> String {
         match self {
@@ -166,7 +163,6 @@ impl Timestamping {
         let default = *by_name
             .get(default)
             .ok_or_else(|| TsuSetError::NoDefault(default.to_owned()))?;
-        let troubled = AtomicBool::new(false);
         Ok(Self {
             tsus,
             by_name,
@@ -174,7 +170,7 @@ impl Timestamping {
             default,
             clock,
             recorder,
-            troubled,
+            trouble: Trouble::new("tsa"),
         })
     }
 
@@ -200,7 +196,7 @@ impl Timestamping {
         };
         match token {
             Ok(token) => {
-                self.well(tsu);
+                self.trouble.ends();
                 Reply {
                     body: Some(tsp::granted(token.as_bytes()).into()),
                     tsu: tsu.name().to_owned(),
@@ -209,7 +205,10 @@ impl Timestamping {
             }
             Err(failure) => match failure.fail_info() {
                 Some(code) => {
-                    self.unwell(tsu, &failure);
+                    if failure.is_ours() {
+                        self.trouble
+                            .begins(&format_args!("tsu `{}`: {failure}", tsu.name()));
+                    }
                     Self::rejected(tsu.name(), code, &failure.told())
                 }
                 None => Reply {
@@ -282,20 +281,6 @@ impl Timestamping {
             body: Some(tsp::rejection(failure, why).into()),
             tsu: tsu.to_owned(),
             outcome: Outcome::Rejected(failure),
-        }
-    }
-
-    /// Trouble of ours is logged when it begins and when it ends, so that clients cannot flood the log.
-    fn unwell(&self, tsu: &Tsu, failure: &Failure) {
-        let ours = !matches!(failure, Failure::Format(_) | Failure::Refused(_));
-        if ours && !self.troubled.swap(true, Ordering::Relaxed) {
-            tracing::error!("tsu `{}` refuses: {failure}", tsu.name());
-        }
-    }
-
-    fn well(&self, tsu: &Tsu) {
-        if self.troubled.load(Ordering::Relaxed) && self.troubled.swap(false, Ordering::Relaxed) {
-            tracing::info!("tsu `{}` issues tokens again", tsu.name());
         }
     }
 }

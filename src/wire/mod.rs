@@ -7,6 +7,8 @@ pub mod algorithm;
 pub mod certificate;
 pub mod cms;
 pub mod crl;
+pub mod ocsp_request;
+pub mod ocsp_response;
 pub mod oid;
 pub mod time;
 pub mod tlv;

@@ -113,6 +113,8 @@ oids! {
     OCSP_BASIC = "1.3.6.1.5.5.7.48.1.1";
     /// id-pkix-ocsp-nonce (RFC 9654 2.1).
     OCSP_NONCE = "1.3.6.1.5.5.7.48.1.2";
+    /// id-pkix-ocsp-response (RFC 6960 4.4.3).
+    OCSP_RESPONSE = "1.3.6.1.5.5.7.48.1.4";
     /// id-pkix-ocsp-nocheck (RFC 6960 4.2.2.2.1).
     OCSP_NOCHECK = "1.3.6.1.5.5.7.48.1.5";
     /// id-pkix-ocsp-archive-cutoff (RFC 6960 4.4.4).

@@ -1,0 +1,130 @@
+//! For how long an answer holds: [`Window`] has thisUpdate, nextUpdate, and when a fresh answer is due.
+
+use crate::wire::{ocsp_response::CertStatus, time::Seconds};
+
+/// How far thisUpdate lies before the reading of the clock, so that it is in no client's future. Five
+/// minutes is what the peers use and what clients' own clocks need.
+const BACKDATE: u64 = 5 * 60;
+
+const HOUR: u64 = 3_600;
+
+/// The times of one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub this_update: Seconds,
+    pub next_update: Seconds,
+    /// From here on a fresh answer is due, if one would say more.
+    refresh_at: Seconds,
+    /// The end that nothing signed now can pass: of the revocation data or of the certificate.
+    limit: Seconds,
+}
+
+impl Window {
+    /// For an answer signed at `now` that holds for `validity` seconds, but not beyond `limit`.
+    ///
+    /// A fresh answer is due as the CA/B Forum BR 4.9.10 ask: by half of a validity under 16 hours, else 8
+    /// hours before its end and within 4 days.
+    pub fn new(now: Seconds, validity: u64, limit: Seconds) -> Self {
+        let this_update = now.minus(BACKDATE);
+        let next_update = this_update.plus(validity).min(limit);
+        let interval = next_update.since(this_update);
+        let due = if interval < 16 * HOUR {
+            now.plus(next_update.since(now) / 2)
+        } else {
+            next_update
+                .minus(8 * HOUR)
+                .min(this_update.plus(4 * 24 * HOUR))
+        };
+        Self {
+            this_update,
+            next_update,
+            refresh_at: due,
+            limit,
+        }
+    }
+
+    /// thisUpdate for one status: a revocation is not said to have been known before it was.
+    pub fn this_update_of(&self, status: CertStatus, now: Seconds) -> Seconds {
+        match status {
+            CertStatus::Revoked { time, .. } => self.this_update.max(time.min(now)),
+            _ => self.this_update,
+        }
+    }
+
+    /// Whether the answer may still be given at `now`, while `limit` is the end that an answer signed now
+    /// would have. An answer that reaches that end already cannot be bettered.
+    pub fn holds(&self, now: Seconds, limit: Seconds) -> bool {
+        if now < self.refresh_at {
+            return true;
+        }
+        now < self.next_update && self.next_update == self.limit && self.limit == limit
+    }
+
+    /// Seconds for which caches may keep the answer: until a fresh one is due, and never up to nextUpdate
+    /// (RFC 9919 7.2).
+    pub fn max_age(&self, now: Seconds) -> u64 {
+        let left = self.next_update.since(now).saturating_sub(1);
+        let due = self.refresh_at.since(now);
+        if due == 0 { left } else { left.min(due) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Seconds = Seconds::new(1_800_000_000);
+
+    #[test]
+    fn a_short_answer_is_renewed_by_its_half_life() {
+        let window = Window::new(NOW, 8 * HOUR, NOW.plus(100 * HOUR));
+        assert_eq!(window.next_update.since(window.this_update), 8 * HOUR);
+        let limit = NOW.plus(100 * HOUR);
+        assert!(window.holds(NOW.plus(3 * HOUR), limit));
+        assert!(!window.holds(NOW.plus(4 * HOUR), limit));
+    }
+
+    #[test]
+    fn a_long_answer_is_renewed_8_hours_before_its_end_and_within_4_days() {
+        let limit = Seconds::END;
+        let day = Window::new(NOW, 24 * HOUR, limit);
+        assert_eq!(day.next_update.since(day.refresh_at), 8 * HOUR);
+        let ten_days = Window::new(NOW, 240 * HOUR, limit);
+        assert_eq!(ten_days.refresh_at.since(ten_days.this_update), 96 * HOUR);
+    }
+
+    #[test]
+    fn the_crl_ends_it_and_then_only_a_new_crl_helps() {
+        let limit = NOW.plus(HOUR);
+        let window = Window::new(NOW, 8 * HOUR, limit);
+        assert_eq!(window.next_update, limit);
+        assert!(window.holds(limit.minus(1), limit));
+        assert!(!window.holds(limit, limit));
+        assert!(!window.holds(limit.minus(1), limit.plus(24 * HOUR)));
+    }
+
+    #[test]
+    fn caches_never_keep_it_to_its_end() {
+        let limit = NOW.plus(HOUR);
+        let window = Window::new(NOW, 8 * HOUR, limit);
+        for second in 0..HOUR {
+            let now = NOW.plus(second);
+            assert!(now.plus(window.max_age(now)) < window.next_update);
+        }
+    }
+
+    #[test]
+    fn a_fresh_revocation_is_not_backdated_before_itself() {
+        let window = Window::new(NOW, 8 * HOUR, Seconds::END);
+        let revoked = |time| CertStatus::Revoked { time, reason: None };
+        assert_eq!(
+            window.this_update_of(revoked(NOW.minus(10)), NOW),
+            NOW.minus(10)
+        );
+        assert_eq!(window.this_update_of(revoked(NOW.plus(10)), NOW), NOW);
+        assert_eq!(
+            window.this_update_of(CertStatus::Good, NOW),
+            NOW.minus(BACKDATE)
+        );
+    }
+}

@@ -1,0 +1,348 @@
+//! Certificate status from bytes to bytes. [`Statuses::sealed`] is the fast path: an answer signed before
+//! that still holds. [`Statuses::answer`] is the whole path: parse, find the issuer, look for a sealed
+//! answer, else wait for a place at the key, *then* read the clock and the snapshot, draft, sign, keep.
+//! Many who ask the same at once are answered by one signature.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    flight::{Flights, Turn},
+    trouble::Trouble,
+};
+use crate::{
+    clock::{Clock, Unproven},
+    ocsp::{
+        answer::{Answer, answer},
+        draft::Draft,
+        issuer::{Issuer, Issuers},
+        sealed::{Sealed, SealedAnswers},
+        window::Window,
+    },
+    revocation::{SerialStatus, Snapshot},
+    signing::{Share, SignError, credential::CredentialError},
+    wire::{
+        ocsp_request::{CertId, OcspRequest, RequestError},
+        ocsp_response::ErrorStatus,
+        time::Seconds,
+    },
+};
+
+/// Requests that may wait for an answer that another is fetching. More means that the signer has stopped.
+const WAITERS: usize = 4_096;
+
+/// All issuers of the appliance and what they need.
+pub struct Statuses {
+    issuers: Issuers,
+    clock: Arc<dyn Clock>,
+    answers: SealedAnswers,
+    nonce: bool,
+    flights: Flights<Result<Arc<Sealed>, ErrorStatus>>,
+    trouble: Trouble,
+}
+
+/// What goes back to the client.
+#[derive(Debug)]
+pub enum Reply {
+    /// An answer that caches may keep.
+    Sealed(Arc<Sealed>),
+    /// An answer for this request alone.
+    Fresh(Bytes),
+    /// No status, and why.
+    Refused(ErrorStatus),
+}
+
+impl Reply {
+    /// A bounded label for metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Sealed(_) => "sealed",
+            Self::Fresh(_) => "fresh",
+            Self::Refused(status) => status.name(),
+        }
+    }
+}
+
+/// Why there is no answer, by whose fault.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    // The client's.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error(
+        "the request names an issuer that is not answered for, or several that no key may answer for together"
+    )]
+    Issuer,
+    #[error("{}", .0.name())]
+    NoStatus(ErrorStatus),
+    // The clock's.
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
+    // The appliance's.
+    #[error("the responder's certificate cannot be used now: {0}")]
+    Credential(#[from] CredentialError),
+    #[error("signing: {0}")]
+    Sign(#[from] SignError),
+    #[error("too many wait for an answer")]
+    Waiters,
+}
+
+impl Failure {
+    /// The one map from failure to wire code.
+    const fn status(&self) -> ErrorStatus {
+        match self {
+            Self::Request(_) => ErrorStatus::MalformedRequest,
+            Self::Issuer => ErrorStatus::Unauthorized,
+            Self::NoStatus(status) => *status,
+            Self::Unproven(_) | Self::Sign(_) | Self::Waiters => ErrorStatus::TryLater,
+            Self::Credential(_) => ErrorStatus::InternalError,
+        }
+    }
+
+    const fn is_ours(&self) -> bool {
+        matches!(
+            self,
+            Self::Unproven(_)
+                | Self::Credential(_)
+                | Self::Sign(SignError::Failed)
+                | Self::NoStatus(ErrorStatus::TryLater)
+        )
+    }
+}
+
+/// A request that one responder may answer.
+struct Question<'a> {
+    request: OcspRequest<'a>,
+    first: CertId<'a>,
+    issuer_index: usize,
+    issuer: &'a Issuer,
+    responder: usize,
+}
+
+impl Statuses {
+    /// `nonce`: whether nonces are echoed. `sealed_answers`: about how many are kept in memory.
+    pub fn new(
+        issuers: Issuers,
+        clock: Arc<dyn Clock>,
+        nonce: bool,
+        sealed_answers: usize,
+    ) -> Self {
+        Self {
+            issuers,
+            clock,
+            answers: SealedAnswers::new(sealed_answers),
+            nonce,
+            flights: Flights::new(WAITERS),
+            trouble: Trouble::new("ocsp"),
+        }
+    }
+
+    /// A sealed answer to `request`, if one still holds.
+    pub fn sealed(&self, request: &[u8]) -> Option<Arc<Sealed>> {
+        let request = OcspRequest::parse(request).ok()?;
+        if request.has_preference() || !self.is_cacheable(&request) {
+            return None;
+        }
+        let cert_id = request.cert_ids().next()?;
+        self.find_sealed(cert_id.raw, cert_id.serial)
+    }
+
+    /// Answers one request: a whole HTTP body, or what a GET path carried.
+    pub async fn answer(&self, request: &[u8]) -> Reply {
+        match self.try_answer(request).await {
+            Ok(reply) => {
+                self.trouble.ends();
+                reply
+            }
+            Err(failure) => {
+                if failure.is_ours() {
+                    self.trouble.begins(&failure);
+                }
+                Reply::Refused(failure.status())
+            }
+        }
+    }
+
+    /// The clock that answers go by.
+    pub fn now(&self) -> Seconds {
+        self.clock.reading()
+    }
+
+    pub fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
+    /// Whether every issuer can be answered for now; why not, in words.
+    pub fn ready(&self) -> Result<(), String> {
+        let now = self.clock.reading();
+        for issuer in self.issuers.all() {
+            let name = &issuer.name;
+            if issuer.snapshot().next_update() <= now {
+                let end = issuer.snapshot().next_update();
+                return Err(format!(
+                    "issuer `{name}`: its CRL ran out at {end}; see that the CA's new one arrives"
+                ));
+            }
+            for responder in &issuer.responders {
+                let usable = responder.credential().usable_at(now);
+                usable.map_err(|error| format!("issuer `{name}`: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_answer(&self, request: &[u8]) -> Result<Reply, Failure> {
+        let question = self.question(OcspRequest::parse(request)?)?;
+        if !self.is_cacheable(&question.request) {
+            let nonce = question.request.nonce().filter(|_| self.nonce);
+            let share = if nonce.is_some() {
+                Share::StatusWithNonce
+            } else {
+                Share::Status
+            };
+            return Ok(Reply::Fresh(self.sign(&question, share, nonce).await?.body));
+        }
+        let mut key = question.first.raw.to_vec();
+        if question.responder > 0 {
+            // A CertID is one element, so what follows it cannot make it another's.
+            key.extend_from_slice(&question.responder.to_be_bytes());
+        }
+        if let Some(sealed) = self.find_sealed(&key, question.first.serial) {
+            return Ok(Reply::Sealed(sealed));
+        }
+        match self.flights.join(&key).ok_or(Failure::Waiters)? {
+            Turn::Lead(lead) => {
+                let result = self.sign_sealed(&question, &key).await;
+                lead.land(match &result {
+                    Ok(sealed) => Ok(Arc::clone(sealed)),
+                    Err(failure) => Err(failure.status()),
+                });
+                result.map(Reply::Sealed)
+            }
+            Turn::Follow(follower) => match follower.landed().await {
+                Some(Ok(sealed)) => Ok(Reply::Sealed(sealed)),
+                Some(Err(status)) => Err(Failure::NoStatus(status)),
+                None => Err(Failure::Sign(SignError::Failed)),
+            },
+        }
+    }
+
+    fn question<'a>(&'a self, request: OcspRequest<'a>) -> Result<Question<'a>, Failure> {
+        let mut cert_ids = request.cert_ids();
+        let first = cert_ids.next().ok_or(RequestError::Count)?;
+        let issuer_index = self.issuers.find(&first).ok_or(Failure::Issuer)?;
+        if cert_ids.any(|cert_id| self.issuers.find(&cert_id) != Some(issuer_index)) {
+            return Err(Failure::Issuer);
+        }
+        let issuer = self.issuers.at(issuer_index).ok_or(Failure::Issuer)?;
+        let responder = issuer.responder(request.preferred(), self.clock.reading());
+        Ok(Question {
+            request,
+            first,
+            issuer_index,
+            issuer,
+            responder,
+        })
+    }
+
+    fn is_cacheable(&self, request: &OcspRequest<'_>) -> bool {
+        request.count() == 1 && (request.nonce().is_none() || !self.nonce)
+    }
+
+    /// The sealed answer under `key`, if the snapshot still says the same and no fresher one is due.
+    fn find_sealed(&self, key: &[u8], serial: &[u8]) -> Option<Arc<Sealed>> {
+        let sealed = self.answers.find(key)?;
+        let issuer = self.issuers.at(sealed.issuer)?;
+        let now = self.clock.reading();
+        let snapshot = issuer.snapshot();
+        let limit = issuer.limit(sealed.responder, &snapshot)?;
+        let holds = snapshot.status(serial, now) == sealed.said && sealed.window.holds(now, limit);
+        holds.then_some(sealed)
+    }
+
+    async fn sign_sealed(
+        &self,
+        question: &Question<'_>,
+        key: &[u8],
+    ) -> Result<Arc<Sealed>, Failure> {
+        let signed = self.sign(question, Share::Status, None).await?;
+        let sealed = Arc::new(Sealed::new(
+            signed.body,
+            signed.window,
+            signed.said,
+            question.issuer_index,
+            question.responder,
+        ));
+        self.answers.keep(key, Arc::clone(&sealed));
+        Ok(sealed)
+    }
+
+    async fn sign(
+        &self,
+        question: &Question<'_>,
+        share: Share,
+        nonce: Option<&[u8]>,
+    ) -> Result<Signed, Failure> {
+        let issuer = question.issuer;
+        // What needs no signature takes no place at the key.
+        question.judge(&issuer.snapshot(), self.clock.reading())?;
+        let responder = issuer
+            .responders
+            .get(question.responder)
+            .ok_or(Failure::Issuer)?;
+        let signer = responder.credential().signer();
+        let permit = signer.permit(share).await?;
+        let time = self.clock.trusted()?;
+        let now = time.seconds();
+        responder.credential().usable_at(now)?;
+        let draft;
+        let (said, window);
+        {
+            let snapshot = issuer.snapshot();
+            let answers = question.judge(&snapshot, now)?;
+            let limit = issuer
+                .limit(question.responder, &snapshot)
+                .ok_or(Failure::Issuer)?;
+            said = snapshot.status(question.first.serial, now);
+            window = Window::new(now, issuer.validity, limit);
+            let cutoff = issuer.archive_cutoff;
+            draft = Draft::new(responder, &time, &window, &answers, cutoff, nonce);
+        }
+        let signature = signer.sign(permit, draft.message()).await?;
+        Ok(Signed {
+            body: draft.seal(&signature),
+            window,
+            said,
+        })
+    }
+}
+
+impl Question<'_> {
+    /// What to say of each CertID, in order; one that cannot be answered stands for all.
+    fn judge(&self, snapshot: &Snapshot, now: Seconds) -> Result<Vec<(&[u8], Answer)>, Failure> {
+        let judge = |cert_id: CertId<'_>| {
+            answer(snapshot.status(cert_id.serial, now), self.issuer.unlisted)
+                .map_err(Failure::NoStatus)
+        };
+        self.request
+            .cert_ids()
+            .map(|cert_id| Ok((cert_id.raw, judge(cert_id)?)))
+            .collect()
+    }
+}
+
+/// A signed response and what it says of the first certificate.
+struct Signed {
+    body: Bytes,
+    window: Window,
+    said: SerialStatus,
+}
+
+impl fmt::Debug for Statuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statuses")
+            .field("issuers", &self.issuers)
+            .finish_non_exhaustive()
+    }
+}

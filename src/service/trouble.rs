@@ -1,0 +1,36 @@
+//! Says trouble of ours once when it begins and once when it ends, so that no client can flood the log.
+
+use std::{
+    fmt::Display,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// The trouble of one service.
+#[derive(Debug)]
+pub struct Trouble {
+    service: &'static str,
+    present: AtomicBool,
+}
+
+impl Trouble {
+    pub const fn new(service: &'static str) -> Self {
+        Self {
+            service,
+            present: AtomicBool::new(false),
+        }
+    }
+
+    /// Something of ours failed.
+    pub fn begins(&self, reason: &impl Display) {
+        if !self.present.swap(true, Ordering::Relaxed) {
+            tracing::error!("{}: refused: {reason}", self.service);
+        }
+    }
+
+    /// A request was served.
+    pub fn ends(&self) {
+        if self.present.load(Ordering::Relaxed) && self.present.swap(false, Ordering::Relaxed) {
+            tracing::info!("{}: serves again", self.service);
+        }
+    }
+}
