@@ -1,9 +1,11 @@
 //! Where the appliance touches the world: sockets, files, keys, the kernel's clock, threads. Each file
 //! here implements a port from below or feeds a service; nothing here decides anything about a request.
-//! Start with `http` for what comes in and [`journal`] for what must be kept.
+//! Start with [`http`] for what comes in and [`journal`] for what must be kept.
 #![allow(clippy::disallowed_methods)] // this is the layer they are reserved for
 
 pub mod feed;
+pub mod http;
 pub mod journal;
 pub mod kernel_clock;
+pub mod metrics;
 pub mod softkey;

@@ -1,0 +1,198 @@
+//! Sockets and the threads that serve them: [`serve`] starts a group of [`Workers`]. Each worker is one
+//! thread with a runtime of its own that accepts from the same sockets, so that a request stays on one
+//! core from its first octet to its last.
+
+use std::{
+    future::Future,
+    io,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+};
+
+use super::Answer;
+
+/// What clients may take of a group of workers.
+#[derive(Debug, Clone)]
+pub struct ListenerLimits {
+    /// From accepting, or from the last answer, to the end of the next header.
+    pub header_time: Duration,
+    /// Connections at once, over all workers.
+    pub connections: usize,
+    /// How long a stop waits for requests under way.
+    pub grace: Duration,
+}
+
+/// The threads that serve; [`Workers::stop`] ends them.
+#[derive(Debug)]
+pub struct Workers {
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The largest request header, in octets: an OCSP request of 10 CertIDs in a path takes 2 KiB.
+const HEADER_SIZE: usize = 16 << 10;
+
+/// Sent where there are as many connections as there may be.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
+    connection: close\r\n\r\n";
+
+/// Starts `count` workers on `listeners`; each request is answered by `respond`.
+pub fn serve<R, F>(
+    name: &str,
+    listeners: &[TcpListener],
+    count: usize,
+    limits: &ListenerLimits,
+    respond: R,
+) -> io::Result<Workers>
+where
+    R: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let (stop, stopping) = watch::channel(false);
+    let open = Arc::new(AtomicUsize::new(0));
+    let mut threads = Vec::new();
+    for number in 0..count {
+        let listeners = listeners
+            .iter()
+            .map(TcpListener::try_clone)
+            .collect::<io::Result<Vec<_>>>()?;
+        let worker = Worker {
+            limits: limits.clone(),
+            open: Arc::clone(&open),
+            stopping: stopping.clone(),
+            respond: respond.clone(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name(format!("{name}-{number}"))
+            .spawn(move || runtime.block_on(worker.run(listeners)))?;
+        threads.push(thread);
+    }
+    Ok(Workers { stop, threads })
+}
+
+impl Workers {
+    /// Accepts no more, lets requests under way finish within the grace, and waits until all is done.
+    pub fn stop(self) {
+        self.stop.send_replace(true);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Worker<R> {
+    limits: ListenerLimits,
+    open: Arc<AtomicUsize>,
+    stopping: watch::Receiver<bool>,
+    respond: R,
+}
+
+impl<R, F> Worker<R>
+where
+    R: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    async fn run(self, listeners: Vec<TcpListener>) {
+        // Every connection holds a sender; when all are gone, the receiver ends.
+        let (alive, mut all_gone) = mpsc::channel::<()>(1);
+        for listener in listeners {
+            tokio::spawn(self.clone().accept(listener, alive.clone()));
+        }
+        drop(alive);
+        let mut stopping = self.stopping.clone();
+        let _ = stopping.wait_for(|stop| *stop).await;
+        let _ = tokio::time::timeout(self.limits.grace, all_gone.recv()).await;
+    }
+
+    async fn accept(self, listener: TcpListener, alive: mpsc::Sender<()>) {
+        let listener = match listener
+            .set_nonblocking(true)
+            .and_then(|()| tokio::net::TcpListener::from_std(listener))
+        {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!("a listening socket cannot be used: {error}"),
+        };
+        let mut stopping = self.stopping.clone();
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                _ = stopping.wait_for(|stop| *stop) => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    failing = false;
+                    self.admit(stream, &alive);
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely. Said once, not at every try.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!("connections cannot be accepted: {error}");
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, alive: &mpsc::Sender<()>) {
+        let place = Place(Arc::clone(&self.open));
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limits.connections {
+            let _ = stream.try_write(FULL);
+            return;
+        }
+        let _ = stream.set_nodelay(true);
+        let (worker, alive) = (self.clone(), alive.clone());
+        tokio::spawn(async move {
+            worker.converse(stream).await;
+            drop((place, alive));
+        });
+    }
+
+    async fn converse(self, stream: TcpStream) {
+        let respond = self.respond;
+        let service = service_fn(move |request| {
+            let answer = respond(request);
+            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_time)
+            .max_buf_size(HEADER_SIZE)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let mut stopping = self.stopping;
+        // An error here is a client's that went away or spoke something else; there is nobody to tell.
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+}
+
+/// Counts one connection for as long as it lives.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,198 @@
+//! The public HTTP side: [`Public`] holds the services and answers one request after another,
+//! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`body`] reads bodies
+//! within their bounds, [`timestamp`] and [`status`] speak the two protocols' HTTP, [`admin`] is the
+//! operator's side.
+
+pub mod admin;
+pub mod body;
+pub mod listener;
+mod page;
+mod status;
+mod timestamp;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue},
+};
+
+use super::metrics::{Metrics, Refusal};
+use crate::service::{status::Statuses, timestamp::Timestamping};
+use body::{BodyError, BodyLimits};
+
+/// Every answer has its body whole, so that it goes out with a Content-Length (INTEROP: never chunked).
+pub type Answer = Response<Full<Bytes>>;
+
+/// The public services behind HTTP.
+#[derive(Debug)]
+pub struct Public {
+    pub timestamping: Option<Arc<Timestamping>>,
+    pub statuses: Option<Arc<Statuses>>,
+    pub metrics: Arc<Metrics>,
+    pub body: BodyLimits,
+}
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Page,
+    /// The TSU's name, or none for the default.
+    TimeStamp(Option<&'a str>),
+    /// A request in the body.
+    StatusPost,
+    /// A request in the path, still encoded.
+    StatusGet(&'a str),
+    NotAllowed(&'static str),
+    NotFound,
+}
+
+impl Public {
+    /// Answers one request.
+    pub async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        match route(&parts.method, parts.uri.path()) {
+            Route::Page => page::page(self.timestamping.as_deref(), self.statuses.is_some()),
+            Route::TimeStamp(name) => timestamp::respond(&self, name, &parts.headers, body).await,
+            Route::StatusPost => status::respond_to_post(&self, &parts.headers, body).await,
+            Route::StatusGet(path) => status::respond_to_get(&self, path, &parts.headers).await,
+            Route::NotAllowed(allowed) => {
+                self.metrics.refused(Refusal::Method);
+                let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed here\n");
+                answer
+                    .headers_mut()
+                    .insert(ALLOW, HeaderValue::from_static(allowed));
+                answer
+            }
+            Route::NotFound => self.not_found(),
+        }
+    }
+
+    fn not_found(&self) -> Answer {
+        self.metrics.refused(Refusal::Path);
+        plain(StatusCode::NOT_FOUND, "nothing here; see /\n")
+    }
+
+    /// The answer to a body that was not read whole.
+    fn unread(&self, error: &BodyError) -> Answer {
+        let (status, refusal) = match error {
+            BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Refusal::Size),
+            BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, Refusal::Slow),
+            BodyError::Broken => (StatusCode::BAD_REQUEST, Refusal::Broken),
+        };
+        self.metrics.refused(refusal);
+        let mut answer = plain(status, error.what());
+        // What is left of the body would otherwise be read as the next request.
+        answer
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+
+    fn unsupported_media_type(&self, expected: &str) -> Answer {
+        self.metrics.refused(Refusal::MediaType);
+        plain(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            &format!("this takes {expected}\n"),
+        )
+    }
+}
+
+fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if let Some(rest) = path.strip_prefix("/tsa")
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        let name = rest.trim_matches('/');
+        return match *method {
+            Method::POST => Route::TimeStamp((!name.is_empty()).then_some(name)),
+            _ => Route::NotAllowed("POST"),
+        };
+    }
+    let below = match path.strip_prefix("/ocsp") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(rest),
+        _ => None,
+    };
+    let is_root = below.is_none();
+    // Chromium sends `//MFEw...` where the certificate's URL ends in a slash.
+    let encoded = below.unwrap_or(path).trim_start_matches('/');
+    match *method {
+        Method::POST if encoded.is_empty() => Route::StatusPost,
+        // An OCSPRequest begins with DER's 0x30, so its base64 begins with M.
+        _ if encoded.starts_with('M') && reads => Route::StatusGet(encoded),
+        _ if encoded.starts_with('M') => Route::NotAllowed("GET, HEAD"),
+        _ if !encoded.is_empty() => Route::NotFound,
+        _ if is_root && reads => Route::Page,
+        _ if is_root => Route::NotAllowed("GET, HEAD, POST"),
+        _ => Route::NotAllowed("POST"),
+    }
+}
+
+/// A short text for people, which nobody shall cache.
+fn plain(status: StatusCode, text: &str) -> Answer {
+    let mut answer = whole(
+        Bytes::copy_from_slice(text.as_bytes()),
+        "text/plain; charset=utf-8",
+    );
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// 200 with this body.
+fn whole(body: Bytes, content_type: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    *answer.headers_mut() = headers;
+    answer
+}
+
+/// Whether the request says that its body is of `media_type`, in any case and with any parameters.
+fn says(headers: &HeaderMap, media_type: &str) -> bool {
+    let Some(value) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(media_type)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_go_where_they_should() {
+        let get = |path| route(&Method::GET, path);
+        let post = |path| route(&Method::POST, path);
+        assert_eq!(get("/"), Route::Page);
+        assert_eq!(post("/"), Route::StatusPost);
+        assert_eq!(post("/ocsp"), Route::StatusPost);
+        assert_eq!(post("/ocsp/"), Route::StatusPost);
+        assert_eq!(post("/tsa"), Route::TimeStamp(None));
+        assert_eq!(post("/tsa/"), Route::TimeStamp(None));
+        assert_eq!(post("/tsa/rsa"), Route::TimeStamp(Some("rsa")));
+        assert_eq!(get("/tsa"), Route::NotAllowed("POST"));
+        assert_eq!(get("/ocsp"), Route::NotAllowed("POST"));
+        for path in ["/MFE+/a", "//MFE+/a", "/ocsp/MFE+/a", "/ocsp//MFE+/a"] {
+            assert_eq!(get(path), Route::StatusGet("MFE+/a"), "{path}");
+        }
+        assert_eq!(post("/MFE"), Route::NotAllowed("GET, HEAD"));
+        for path in ["/tsax", "/ocspx", "/favicon.ico", "/ocsp/x", "/../etc"] {
+            assert_eq!(get(path), Route::NotFound, "{path}");
+        }
+        assert_eq!(
+            route(&Method::OPTIONS, "/"),
+            Route::NotAllowed("GET, HEAD, POST")
+        );
+        assert_eq!(route(&Method::PUT, "/ocsp"), Route::NotAllowed("POST"));
+    }
+}

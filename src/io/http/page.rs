@@ -1,0 +1,25 @@
+//! The short page at `/` that says what this is.
+
+use bytes::Bytes;
+
+use super::{Answer, whole};
+use crate::service::timestamp::Timestamping;
+
+pub fn page(timestamping: Option<&Timestamping>, answers_status: bool) -> Answer {
+    let mut text = String::from("This is Gnomon.\n\n");
+    if let Some(timestamping) = timestamping {
+        text.push_str(
+            "Time-stamping authority (RFC 3161): POST an application/timestamp-query to\n",
+        );
+        text.push_str("  /tsa\n");
+        for tsu in timestamping.tsus() {
+            text.push_str(&format!("  /tsa/{}\n", tsu.name()));
+        }
+        text.push('\n');
+    }
+    if answers_status {
+        text.push_str("OCSP responder (RFC 6960): POST an application/ocsp-request to /ocsp,\n");
+        text.push_str("or GET /ocsp/ followed by the request in base64.\n");
+    }
+    whole(Bytes::from(text), "text/plain; charset=utf-8")
+}

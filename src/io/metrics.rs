@@ -1,0 +1,147 @@
+//! What Prometheus scrapes: [`Metrics`]. Every label is one of a fixed set or a configured name, never
+//! anything that a client sent.
+
+use std::time::Duration;
+
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder};
+
+use crate::{
+    service::{status, timestamp::Outcome},
+    wire::{ocsp_response::ErrorStatus, tsp::FailInfo},
+};
+
+/// The appliance's counters.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    time_stamps: IntCounterVec,
+    statuses: IntCounterVec,
+    refusals: IntCounterVec,
+    time_stamp_seconds: Histogram,
+    status_seconds: Histogram,
+}
+
+/// Requests that reach no service.
+#[derive(Debug, Clone, Copy)]
+pub enum Refusal {
+    Path,
+    Method,
+    MediaType,
+    Size,
+    Slow,
+    Broken,
+}
+
+impl Refusal {
+    const ALL: [Self; 6] = [
+        Self::Path,
+        Self::Method,
+        Self::MediaType,
+        Self::Size,
+        Self::Slow,
+        Self::Broken,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Method => "method",
+            Self::MediaType => "media_type",
+            Self::Size => "size",
+            Self::Slow => "slow",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+impl Metrics {
+    /// `tsus`: the names that time-stamps are counted by.
+    pub fn new(tsus: &[String]) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let histogram = |name: &str, help: &str| {
+            // From a sealed answer (tens of microseconds) to an RSA key under load (seconds).
+            let buckets = prometheus::exponential_buckets(0.000_05, 2.0, 18)?;
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let metrics = Self {
+            time_stamps: counters(
+                "gnomon_timestamp_responses_total",
+                "Time-stamp requests answered, by TSU and outcome.",
+                &["tsu", "outcome"],
+            )?,
+            statuses: counters(
+                "gnomon_ocsp_responses_total",
+                "OCSP requests answered, by outcome.",
+                &["outcome"],
+            )?,
+            refusals: counters(
+                "gnomon_http_refusals_total",
+                "HTTP requests that reached no service, by reason.",
+                &["reason"],
+            )?,
+            time_stamp_seconds: histogram(
+                "gnomon_timestamp_duration_seconds",
+                "From a time-stamp request's header to its answer.",
+            )?,
+            status_seconds: histogram(
+                "gnomon_ocsp_duration_seconds",
+                "From an OCSP request's header to its answer.",
+            )?,
+            registry,
+        };
+        metrics.start_at_zero(tsus);
+        Ok(metrics)
+    }
+
+    /// One time-stamp request was answered.
+    pub fn time_stamp(&self, tsu: &str, outcome: Outcome, taken: Duration) {
+        self.time_stamps
+            .with_label_values(&[tsu, outcome.label()])
+            .inc();
+        self.time_stamp_seconds.observe(taken.as_secs_f64());
+    }
+
+    /// One OCSP request was answered.
+    pub fn status(&self, reply: &status::Reply, taken: Duration) {
+        self.statuses.with_label_values(&[reply.label()]).inc();
+        self.status_seconds.observe(taken.as_secs_f64());
+    }
+
+    /// One request reached no service.
+    pub fn refused(&self, refusal: Refusal) {
+        self.refusals.with_label_values(&[refusal.label()]).inc();
+    }
+
+    /// All of it in Prometheus' text format.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+
+    /// A series that appears only with its first event hides that event from `rate()`.
+    fn start_at_zero(&self, tsus: &[String]) {
+        let failures = FailInfo::ALL.map(Outcome::Rejected);
+        for tsu in tsus {
+            for outcome in failures.iter().chain(&[Outcome::Granted, Outcome::Busy]) {
+                self.time_stamps
+                    .with_label_values(&[tsu.as_str(), outcome.label()]);
+            }
+        }
+        let errors = ErrorStatus::ALL.map(ErrorStatus::name);
+        for outcome in errors.iter().chain(&["sealed", "fresh"]) {
+            self.statuses.with_label_values(&[outcome]);
+        }
+        for refusal in Refusal::ALL {
+            self.refusals.with_label_values(&[refusal.label()]);
+        }
+    }
+}
