@@ -2,6 +2,7 @@
 //! again later and renews what has run out; [`banner`] says what there is and how to try it. Every file
 //! is judged by what it holds, so a start that was cut short is completed by the next one.
 
+mod crl;
 mod folder;
 mod pki;
 mod text;
@@ -15,8 +16,9 @@ use std::{
 
 use crate::wire::{certificate::Certificate, oid, time::Seconds};
 
+use crl::Crl;
 use folder::Folder;
-use pki::{Authority, Crl, DAY, Key, LEAVES, Leaf, PkiError};
+use pki::{Authority, DAY, Key, LEAVES, Leaf, PkiError};
 pub use text::banner;
 
 const CONFIG: &str = "gnomon.toml";
@@ -324,7 +326,7 @@ fn write_crl(
         if let Some(reason) = current.leaf.revoked
             && !listed(&current.certificate)
         {
-            added.push(pki::revoked(&current.certificate, reason));
+            added.push(crl::revoked(&current.certificate, reason));
         }
     }
     let current = before
