@@ -15,6 +15,7 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod io;
 pub mod ocsp;
 pub mod revocation;

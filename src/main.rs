@@ -1,1 +1,7 @@
-fn main() {}
+//! The `gnomon` command; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gnomon::cli::run()
+}

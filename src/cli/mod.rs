@@ -1,5 +1,76 @@
-//! The edge: what runs from the command line. It may read files and the clock, and hands what it read
-//! to the layers below. [`demo`] makes a throw-away PKI to try the daemon with.
+//! The command line: [`run`] reads it and does what it says, one file a subcommand. What goes wrong is
+//! said on standard error, one line each, and the exit status is 1.
 #![allow(clippy::disallowed_methods)] // the edge: files, clock
 
+mod check;
 pub mod demo;
+mod serve;
+
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Problem;
+
+/// Vouches for when and whether: time-stamps (RFC 3161) and certificate status (RFC 6960).
+#[derive(Debug, Parser)]
+#[command(name = "gnomon", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try it: makes a throw-away PKI in a folder and serves from it.
+    Demo {
+        /// Where the PKI is kept, and found again by the next start.
+        #[arg(long, default_value = "./gnomon-demo")]
+        dir: PathBuf,
+        /// Where clients connect.
+        #[arg(long, default_value = "127.0.0.1:3180")]
+        listen: SocketAddr,
+        /// Where metrics and readiness are.
+        #[arg(long, default_value = "127.0.0.1:3181")]
+        admin: SocketAddr,
+    },
+    /// Serve as the configuration says.
+    Serve {
+        /// The configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Say everything that is wrong or unwise in a configuration, and serve nothing.
+    Check {
+        /// The configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+/// Does what the command line says.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_env("GNOMON_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    match arguments.command {
+        Command::Demo { dir, listen, admin } => demo::run(&dir, listen, admin),
+        Command::Serve { config } => serve::run(&config),
+        Command::Check { config } => check::run(&config),
+    }
+}
+
+/// Says every problem on standard error.
+fn fail(problems: &[Problem]) -> ExitCode {
+    for problem in problems {
+        eprintln!("error: {problem}");
+    }
+    ExitCode::FAILURE
+}

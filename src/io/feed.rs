@@ -177,8 +177,23 @@ impl Feed {
     }
 }
 
-/// Keeps `feeds` current until the returned sender is dropped; then the thread ends.
-pub fn follow(mut feeds: Vec<Feed>) -> io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
+/// The thread that keeps feeds current; [`Follower::stop`] ends it.
+#[derive(Debug)]
+pub struct Follower {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Follower {
+    /// Waits until the thread has ended, after what it is reading.
+    pub fn stop(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// Keeps `feeds` current, on a thread of its own.
+pub fn follow(mut feeds: Vec<Feed>) -> io::Result<Follower> {
     let (stop, stopped) = mpsc::channel();
     let thread = std::thread::Builder::new()
         .name("feed".into())
@@ -191,7 +206,7 @@ pub fn follow(mut feeds: Vec<Feed>) -> io::Result<(mpsc::Sender<()>, JoinHandle<
                 }
             }
         })?;
-    Ok((stop, thread))
+    Ok(Follower { stop, thread })
 }
 
 fn merged(sources: &[Source], listed: Option<&Arc<Issued>>) -> Snapshot {
@@ -401,9 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn following_ends_when_its_sender_is_dropped() {
-        let (stop, thread) = follow(vec![]).unwrap();
-        drop(stop);
-        thread.join().unwrap();
+    fn following_ends_when_it_is_stopped() {
+        follow(vec![]).unwrap().stop();
     }
 }

@@ -2,6 +2,8 @@
 //! (RFC 5280 5.2.5). What is never complete (some reasons only, indirect, attribute certificates) has no
 //! scope here and is refused.
 
+use std::fmt;
+
 use crate::wire::tlv::{DerError, Element, Reader, tag};
 
 /// Which certificates of the issuer, or of the issuer's shard, a CRL is about.
@@ -13,6 +15,16 @@ pub enum Scope {
     UserCertificates,
     /// onlyContainsCACerts.
     CaCertificates,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all certificates",
+            Self::UserCertificates => "certificates of users",
+            Self::CaCertificates => "certificates of CAs",
+        })
+    }
 }
 
 /// Why a CRL's issuing distribution point is not the one that is wanted.

@@ -1,7 +1,7 @@
 //! Time-stamping from bytes to bytes: [`Timestamping::answer`]. The order is the point: parse, admit, wait
 //! for a place at the key, *then* read the clock, draft, sign, record, and only then release.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
@@ -15,6 +15,7 @@ use crate::{
         admission::{Admitted, Refusal, admit},
         draft::Draft,
         sequence::SequenceError,
+        set::TsuSet,
     },
     wire::{
         tlv::DerError,
@@ -27,28 +28,10 @@ const ATTEMPTS: usize = 3;
 
 /// All TSUs of the appliance and what they need.
 pub struct Timestamping {
-    tsus: Vec<Tsu>,
-    by_name: HashMap<String, usize>,
-    by_policy: HashMap<Vec<u8>, usize>,
-    default: usize,
+    tsus: TsuSet,
     clock: Arc<dyn Clock>,
     recorder: Arc<dyn Recorder<Token>>,
     trouble: Trouble,
-}
-
-/// Why TSUs cannot stand side by side.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TsuSetError {
-    #[error(
-        "policy {policy} is offered by both `{first}` and `{second}`; one policy picks one TSU, so remove it from one"
-    )]
-    PolicyTwice {
-        policy: String,
-        first: String,
-        second: String,
-    },
-    #[error("there is no TSU named `{0}` to be the default")]
-    NoDefault(String),
 }
 
 /// What goes back to the client.
@@ -135,59 +118,25 @@ impl Failure {
 }
 
 impl Timestamping {
-    /// `default` names the TSU for requests that choose none.
-    pub fn new(
-        tsus: Vec<Tsu>,
-        default: &str,
-        clock: Arc<dyn Clock>,
-        recorder: Arc<dyn Recorder<Token>>,
-    ) -> Result<Self, TsuSetError> {
-        let mut by_policy = HashMap::new();
-        for (index, tsu) in tsus.iter().enumerate() {
-            for policy in tsu.terms().policies() {
-                let before = by_policy.insert(policy.as_bytes().to_vec(), index);
-                if let Some(first) = before.and_then(|before: usize| tsus.get(before)) {
-                    return Err(TsuSetError::PolicyTwice {
-                        policy: policy.to_string(),
-                        first: first.name().to_owned(),
-                        second: tsu.name().to_owned(),
-                    });
-                }
-            }
-        }
-        let by_name: HashMap<_, _> = tsus
-            .iter()
-            .enumerate()
-            .map(|(index, tsu)| (tsu.name().to_owned(), index))
-            .collect();
-        let default = *by_name
-            .get(default)
-            .ok_or_else(|| TsuSetError::NoDefault(default.to_owned()))?;
-        Ok(Self {
+    pub fn new(tsus: TsuSet, clock: Arc<dyn Clock>, recorder: Arc<dyn Recorder<Token>>) -> Self {
+        Self {
             tsus,
-            by_name,
-            by_policy,
-            default,
             clock,
             recorder,
             trouble: Trouble::new("tsa"),
-        })
+        }
     }
 
-    /// Whether a TSU of this name exists.
-    pub fn knows(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
-    }
-
-    pub fn tsus(&self) -> &[Tsu] {
+    pub const fn tsus(&self) -> &TsuSet {
         &self.tsus
     }
 
     /// Answers one request: a whole HTTP body, sent to the TSU `name`, or to whichever its policy picks.
     pub async fn answer(&self, name: Option<&str>, body: &[u8]) -> Reply {
         let request = TimeStampReq::parse(body);
-        let Some(tsu) = self.choose(name, request.as_ref().ok()) else {
-            // Unreachable over HTTP, which asks `knows` first.
+        let policy = request.as_ref().ok().and_then(|request| request.policy);
+        let Some(tsu) = self.tsus.choose(name, policy) else {
+            // Unreachable over HTTP, which asks `TsuSet::knows` first.
             return Self::rejected("", FailInfo::BadRequest, "there is no such TSU");
         };
         let token = match request {
@@ -226,7 +175,7 @@ impl Timestamping {
             .clock
             .trusted()
             .map_err(|unproven| unproven.to_string())?;
-        for tsu in &self.tsus {
+        for tsu in self.tsus.all() {
             if !tsu.accepts(&time) {
                 return Err(format!("tsu `{}`: {}", tsu.name(), Failure::Inaccurate));
             }
@@ -234,17 +183,6 @@ impl Timestamping {
             usable.map_err(|error| format!("tsu `{}`: {error}", tsu.name()))?;
         }
         Ok(())
-    }
-
-    fn choose(&self, name: Option<&str>, request: Option<&TimeStampReq<'_>>) -> Option<&Tsu> {
-        let index = match name {
-            Some(name) => *self.by_name.get(name)?,
-            None => request
-                .and_then(|request| self.by_policy.get(request.policy?))
-                .copied()
-                .unwrap_or(self.default),
-        };
-        self.tsus.get(index)
     }
 
     async fn issue(&self, tsu: &Tsu, request: TimeStampReq<'_>) -> Result<Token, Failure> {

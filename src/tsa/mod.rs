@@ -6,6 +6,7 @@ pub mod admission;
 pub mod draft;
 pub mod policy;
 pub mod sequence;
+pub mod set;
 
 use bytes::Bytes;
 

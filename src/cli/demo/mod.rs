@@ -12,9 +12,14 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::wire::{certificate::Certificate, oid, time::Seconds};
+use crate::{
+    config::Problem,
+    wire::{certificate::Certificate, oid, time::Seconds},
+};
 
 use crl::Crl;
 use folder::Folder;
@@ -63,6 +68,21 @@ pub struct Prepared {
     pub config: PathBuf,
     /// What was made or renewed, one line each, for people. Empty where all was there already.
     pub made: Vec<String>,
+}
+
+/// `gnomon demo`: prepares `dir` and serves from it until it is told to stop.
+pub fn run(dir: &Path, listen: SocketAddr, admin: SocketAddr) -> ExitCode {
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let prepared = match prepare(dir, listen, admin, Seconds::new(since_1970.as_secs())) {
+        Ok(prepared) => prepared,
+        Err(error) => return super::fail(&[Problem::new(dir, "", error)]),
+    };
+    super::serve::serve(&prepared.config, |addresses| {
+        let listen = addresses.public.first().copied().unwrap_or(listen);
+        print!("{}", banner(dir, listen, addresses.admin, &prepared));
+    })
 }
 
 /// Makes `dir` a complete demo at the time `now`: a root, an issuing CA, two TSUs, an OCSP responder, end

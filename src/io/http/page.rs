@@ -12,7 +12,7 @@ pub fn page(timestamping: Option<&Timestamping>, answers_status: bool) -> Answer
             "Time-stamping authority (RFC 3161): POST an application/timestamp-query to\n",
         );
         text.push_str("  /tsa\n");
-        for tsu in timestamping.tsus() {
+        for tsu in timestamping.tsus().all() {
             text.push_str(&format!("  /tsa/{}\n", tsu.name()));
         }
         text.push('\n');

@@ -23,7 +23,7 @@ pub async fn respond(
     let Some(timestamping) = &public.timestamping else {
         return public.not_found();
     };
-    if name.is_some_and(|name| !timestamping.knows(name)) {
+    if name.is_some_and(|name| !timestamping.tsus().knows(name)) {
         return public.not_found();
     }
     if says(headers, "application/ocsp-request") {

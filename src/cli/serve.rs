@@ -1,0 +1,28 @@
+//! `gnomon serve`: the appliance, until SIGTERM or Ctrl-C.
+
+use std::{path::Path, process::ExitCode};
+
+use super::fail;
+use crate::{
+    config::Config,
+    daemon::{self, Addresses},
+};
+
+pub fn run(file: &Path) -> ExitCode {
+    serve(file, |addresses| {
+        for address in &addresses.public {
+            println!("listening on http://{address}");
+        }
+        if let Some(admin) = addresses.admin {
+            println!("admin on http://{admin}");
+        }
+    })
+}
+
+/// Serves what `file` says; `ready` is called when every socket accepts.
+pub fn serve(file: &Path, ready: impl FnOnce(&Addresses)) -> ExitCode {
+    match Config::read(file).and_then(|config| daemon::run(&config, ready)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => fail(&problems),
+    }
+}

@@ -1,0 +1,250 @@
+//! From the configuration to parts that are ready to serve: [`assemble`] reads every key, certificate and
+//! CRL, and gives all [`Parts`] or every problem there is.
+
+use std::{
+    fmt::Display,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::rand;
+
+use crate::{
+    clock::Clock,
+    config::{ClockSource, Config, IssuerConfig, KeyConfig, Problem, ResponderConfig, TsuConfig},
+    io::{
+        feed::Feed,
+        kernel_clock::{DemoClock, KernelClock},
+        softkey,
+    },
+    ocsp::{
+        Responder,
+        issuer::{Issuer, Issuers},
+    },
+    signing::{
+        Signer,
+        credential::{Credential, Role},
+    },
+    tsa::{Tsu, TsuSpec, set::TsuSet},
+    wire::{certificate::Certificate, time::Seconds},
+};
+
+/// How far the clock may be off where there is no TSU to say so: OCSP has whole seconds.
+const STATUS_TOLERANCE: Duration = Duration::from_secs(1);
+
+/// Everything that the services are made of.
+pub struct Parts {
+    pub tsus: Option<TsuSet>,
+    pub issuers: Option<Issuers>,
+    pub feeds: Vec<Feed>,
+    pub clock: Arc<dyn Clock>,
+    /// What is no error but should be known.
+    pub cautions: Vec<String>,
+}
+
+/// Collects problems, so that all are told at once.
+struct Assembly<'a> {
+    config: &'a Config,
+    now: Seconds,
+    problems: Vec<Problem>,
+}
+
+/// Reads and proves everything that `config` names.
+pub fn assemble(config: &Config) -> Result<Parts, Vec<Problem>> {
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let mut assembly = Assembly {
+        config,
+        now: Seconds::new(since_1970.as_secs()),
+        problems: Vec::new(),
+    };
+    assembly.check_journal();
+    let tsus = assembly.tsus();
+    let tolerance = tsus
+        .iter()
+        .flat_map(TsuSet::all)
+        .map(|tsu| tsu.terms().tolerance())
+        .max();
+    let (issuers, feeds, cautions) = assembly.issuers();
+    if !assembly.problems.is_empty() {
+        return Err(assembly.problems);
+    }
+    let clock: Arc<dyn Clock> = match config.clock {
+        ClockSource::Kernel => Arc::new(KernelClock::new(tolerance.unwrap_or(STATUS_TOLERANCE))),
+        ClockSource::Unproven => Arc::new(DemoClock),
+    };
+    Ok(Parts {
+        tsus,
+        issuers,
+        feeds,
+        clock,
+        cautions,
+    })
+}
+
+impl Assembly<'_> {
+    fn wrong(&mut self, field: &str, what: impl Display) {
+        self.problems
+            .push(Problem::new(&self.config.file, field, what));
+    }
+
+    /// The value, or its error as a problem of `field`.
+    fn take<T, E: Display>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.wrong(field, error)).ok()
+    }
+
+    fn check_journal(&mut self) {
+        let dir = &self.config.journal;
+        if dir.exists() && !dir.is_dir() {
+            let what = format!("{}: is no folder; name a folder of its own", dir.display());
+            self.wrong("journal.dir", what);
+        }
+    }
+
+    fn tsus(&mut self) -> Option<TsuSet> {
+        let wanted = &self.config.tsus;
+        let default = wanted.iter().find(|tsu| tsu.default)?;
+        let mut tsus = Vec::new();
+        for (index, tsu) in wanted.iter().enumerate() {
+            tsus.extend(self.tsu(&format!("tsu[{index}]"), tsu));
+        }
+        // With one missing there is a better error already.
+        if tsus.len() < wanted.len() {
+            return None;
+        }
+        self.take("tsu.policies", TsuSet::new(tsus, &default.name))
+    }
+
+    fn tsu(&mut self, field: &str, tsu: &TsuConfig) -> Option<Tsu> {
+        let at = |name: &str| format!("{field}.{name}");
+        if self.config.clock == ClockSource::Unproven && !tsu.demo {
+            self.wrong(
+                &at("demo"),
+                "with clock.source = \"unproven\" this TSU could never sign; use \"kernel\", or set demo = true",
+            );
+        }
+        let signer = self.signer(&at("key"), &tsu.key);
+        let certificate = self.certificate(&at("certificate"), &tsu.certificate);
+        let chain = match &tsu.chain {
+            None => Some(Vec::new()),
+            Some(path) => self.certificates(&at("chain"), path),
+        };
+        let spec = TsuSpec {
+            name: tsu.name.clone(),
+            demo: tsu.demo,
+            policies: tsu.policies.clone(),
+            digests: tsu.digests.clone(),
+            precision: tsu.precision,
+            accuracy: tsu.accuracy,
+            signing_delay: tsu.signing_delay,
+            tsa_field: tsu.tsa_field,
+            qualified: tsu.qualified,
+        };
+        let mut entropy = [0; 10];
+        let drawn = rand::fill(&mut entropy)
+            .map_err(|_| "the system gives no random numbers, which serials need");
+        self.take(field, drawn)?;
+        let credential =
+            Credential::prove(Role::TimeStamping, certificate?, chain?, signer?, self.now);
+        let credential = self.take(&at("certificate"), credential)?;
+        self.take(&at("accuracy"), Tsu::new(spec, credential, entropy))
+    }
+
+    fn issuers(&mut self) -> (Option<Issuers>, Vec<Feed>, Vec<String>) {
+        let (mut issuers, mut feeds, mut cautions) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, issuer) in self.config.issuers.iter().enumerate() {
+            let field = format!("issuer[{index}]");
+            if let Some((issuer, feed)) = self.issuer(&field, issuer) {
+                if let Some(missing) = issuer.snapshot().uncovered() {
+                    cautions.push(format!(
+                        "{field}.crl: no CRL covers {missing}; right only if `{}` issues none",
+                        issuer.name
+                    ));
+                }
+                issuers.push(issuer);
+                feeds.push(feed);
+            }
+        }
+        if issuers.is_empty() {
+            return (None, feeds, cautions);
+        }
+        (self.take("issuer", Issuers::new(issuers)), feeds, cautions)
+    }
+
+    fn issuer(&mut self, field: &str, issuer: &IssuerConfig) -> Option<(Issuer, Feed)> {
+        let at = |name: &str| format!("{field}.{name}");
+        let certificate = self.certificate(&at("certificate"), &issuer.certificate)?;
+        let mut responders = Vec::new();
+        for (index, responder) in issuer.responders.iter().enumerate() {
+            let field = at(&format!("responder[{index}]"));
+            responders.extend(self.responder(&field, responder, &certificate));
+        }
+        let crls = issuer.crls.iter();
+        let crls = crls
+            .map(|crl| (crl.path.clone(), crl.distribution_point.clone()))
+            .collect();
+        let feed = match Feed::open(certificate.clone(), crls, issuer.issued.clone()) {
+            Ok(feed) => feed,
+            Err(errors) => {
+                for error in errors {
+                    self.wrong(&at("crl"), error);
+                }
+                return None;
+            }
+        };
+        if responders.len() < issuer.responders.len() {
+            return None;
+        }
+        let issuer = Issuer {
+            name: issuer.name.clone(),
+            snapshot: Arc::clone(feed.snapshot()),
+            unlisted: issuer.unlisted,
+            validity: issuer.validity.as_secs(),
+            archive_cutoff: issuer.archive_cutoff.then(|| certificate.not_before()),
+            responders,
+            certificate,
+        };
+        Some((issuer, feed))
+    }
+
+    fn responder(
+        &mut self,
+        field: &str,
+        responder: &ResponderConfig,
+        issuer: &Certificate,
+    ) -> Option<Responder> {
+        let signer = self.signer(&format!("{field}.key"), &responder.key);
+        let field = format!("{field}.certificate");
+        let (role, certificate) = match &responder.certificate {
+            Some(path) => (
+                Role::DelegatedResponder { issuer },
+                self.certificate(&field, path),
+            ),
+            None => (Role::IssuerItself, Some(issuer.clone())),
+        };
+        let credential = Credential::prove(role, certificate?, Vec::new(), signer?, self.now);
+        let delegated = responder.certificate.is_some();
+        Some(Responder::new(self.take(&field, credential)?, delegated))
+    }
+
+    fn signer(&mut self, field: &str, key: &KeyConfig) -> Option<Arc<dyn Signer>> {
+        let threads = self.config.http.workers;
+        self.take(field, softkey::load(&key.path, key.signature, threads))
+    }
+
+    /// The first certificate of a file; more may follow, as in the files that CAs hand out.
+    fn certificate(&mut self, field: &str, path: &Path) -> Option<Certificate> {
+        self.certificates(field, path)?.into_iter().next()
+    }
+
+    fn certificates(&mut self, field: &str, path: &Path) -> Option<Vec<Certificate>> {
+        let said = |error: &dyn Display| format!("{}: {error}", path.display());
+        let content =
+            std::fs::read(path).map_err(|error| said(&format_args!("cannot be read: {error}")));
+        let content = self.take(field, content)?;
+        let certificates = Certificate::read_all(&content).map_err(|error| said(&error));
+        self.take(field, certificates)
+    }
+}

@@ -1,0 +1,238 @@
+//! The appliance as a process: [`run`] assembles it from the configuration, serves until it is told to
+//! stop, and lets what is under way finish. Nothing is served before everything has been shown to work.
+#![allow(clippy::disallowed_methods)] // owns sockets and threads
+
+mod assemble;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    config::{Config, Problem},
+    io::{
+        feed,
+        http::{
+            Public,
+            admin::Admin,
+            body::BodyLimits,
+            listener::{self, ListenerLimits},
+        },
+        journal::Journal,
+        metrics::Metrics,
+    },
+    service::{status::Statuses, timestamp::Timestamping},
+};
+use assemble::{Parts, assemble};
+
+/// Where the appliance is reached, with the ports that the kernel chose where 0 was configured.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    pub public: Vec<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+}
+
+/// Everything that would stop a start, or what is no error but should be known. Serves nothing, and
+/// touches neither the journal nor a port.
+pub fn check(config: &Config) -> Result<Vec<String>, Vec<Problem>> {
+    assemble(config).map(|parts| parts.cautions)
+}
+
+/// Serves until SIGTERM or SIGINT. `ready` is called once, when every socket accepts.
+pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Problem>> {
+    let parts = assemble(config)?;
+    let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
+    let public = bind(config, "listen", &config.listen)?;
+    let admin = bind(config, "admin", config.admin.as_slice())?;
+    let (journal, writer, cut) =
+        Journal::open(&config.journal).map_err(|error| wrong("journal.dir", error.to_string()))?;
+    if let Some(cut) = cut {
+        tracing::warn!("{cut}");
+    }
+    for caution in &parts.cautions {
+        tracing::warn!("{caution}");
+    }
+    let addresses = Addresses {
+        public: addresses(&public),
+        admin: addresses(&admin).pop(),
+    };
+    let started = Appliance::start(config, parts, &journal, public, admin);
+    let appliance = started.map_err(|error| {
+        wrong(
+            "",
+            format!("threads or signal handlers cannot be had: {error}"),
+        )
+    })?;
+    ready(&addresses);
+    let stopped = appliance.serve_until_told();
+    // The services are gone with the appliance, and with them every other handle to the journal.
+    drop(journal);
+    writer.close();
+    stopped.map_err(|error| wrong("", format!("signals cannot be waited for: {error}")))
+}
+
+/// All that runs.
+struct Appliance {
+    public: listener::Workers,
+    admin: listener::Workers,
+    feeds: feed::Follower,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Appliance {
+    fn start(
+        config: &Config,
+        parts: Parts,
+        journal: &Journal,
+        public: Vec<TcpListener>,
+        admin: Vec<TcpListener>,
+    ) -> std::io::Result<Self> {
+        let Parts {
+            tsus,
+            issuers,
+            clock,
+            feeds,
+            ..
+        } = parts;
+        let names: Vec<_> = config.tsus.iter().map(|tsu| tsu.name.clone()).collect();
+        let metrics = Arc::new(Metrics::new(&names).map_err(std::io::Error::other)?);
+        let timestamping = tsus.map(|tsus| {
+            Arc::new(Timestamping::new(
+                tsus,
+                Arc::clone(&clock),
+                Arc::new(journal.clone()),
+            ))
+        });
+        let statuses = issuers
+            .map(|issuers| Statuses::new(issuers, clock, config.nonce, config.sealed_answers))
+            .map(Arc::new);
+        let troubles = {
+            let (timestamping, statuses) = (timestamping.clone(), statuses.clone());
+            let journal = journal.clone();
+            move || troubles(timestamping.as_deref(), statuses.as_deref(), &journal)
+        };
+        let operator = Arc::new(Admin {
+            metrics: Arc::clone(&metrics),
+            troubles: Box::new(troubles),
+        });
+        let service = Arc::new(Public {
+            timestamping,
+            statuses,
+            metrics,
+            body: BodyLimits {
+                size: config.http.body,
+                time: config.http.body_timeout,
+            },
+        });
+        let limits = ListenerLimits {
+            header_time: config.http.header_timeout,
+            connections: config.http.connections,
+            grace: config.http.grace,
+        };
+        // The operator's side asks little and must answer when the public side is full.
+        let operator_limits = ListenerLimits {
+            connections: 64,
+            grace: Duration::from_secs(1),
+            ..limits.clone()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            feeds: feed::follow(feeds)?,
+            admin: listener::serve("admin", &admin, 1, &operator_limits, move |request| {
+                Arc::clone(&operator).respond(request)
+            })?,
+            public: listener::serve(
+                "http",
+                &public,
+                config.http.workers,
+                &limits,
+                move |request| Arc::clone(&service).respond(request),
+            )?,
+            runtime,
+        })
+    }
+
+    fn serve_until_told(self) -> std::io::Result<()> {
+        let told = self.runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            tokio::select! {
+                _ = terminate.recv() => Ok("SIGTERM"),
+                interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "SIGINT"),
+            }
+        });
+        if let Ok(signal) = &told {
+            tracing::info!("{signal}: finishing what is under way");
+        }
+        self.public.stop();
+        self.admin.stop();
+        self.feeds.stop();
+        tracing::info!("stopped");
+        told.map(|_| ())
+    }
+}
+
+fn troubles(
+    timestamping: Option<&Timestamping>,
+    statuses: Option<&Statuses>,
+    journal: &Journal,
+) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if let Some(Err(trouble)) = timestamping.map(Timestamping::ready) {
+        troubles.push(trouble);
+    }
+    if let Some(Err(trouble)) = statuses.map(Statuses::ready) {
+        troubles.push(trouble);
+    }
+    if journal.has_stopped() {
+        troubles.push(
+            "journal: it cannot be written, so no token is issued; see the log for the reason"
+                .to_owned(),
+        );
+    }
+    troubles
+}
+
+fn bind(
+    config: &Config,
+    field: &str,
+    wanted: &[SocketAddr],
+) -> Result<Vec<TcpListener>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut listeners = Vec::new();
+    for address in wanted {
+        match TcpListener::bind(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => {
+                let advice = match error.kind() {
+                    std::io::ErrorKind::AddrInUse => {
+                        "another process listens there; stop it or choose another port"
+                    }
+                    std::io::ErrorKind::PermissionDenied => {
+                        "ports below 1024 want CAP_NET_BIND_SERVICE"
+                    }
+                    _ => "choose an address of this host",
+                };
+                let what = format!("{address}: cannot be listened on: {error}; {advice}");
+                problems.push(Problem::new(&config.file, field, what));
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(listeners)
+    } else {
+        Err(problems)
+    }
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect()
+}
