@@ -1,0 +1,252 @@
+//! What the integration tests share: [`Gnomon`] is the real daemon over a demo's PKI, [`run`] any other
+//! program, [`http`] a plain exchange of octets. Every process started here is stopped here.
+#![allow(dead_code)] // each test program uses its own part
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use gnomon::{cli::demo, wire::time::Seconds};
+
+/// A folder that is gone when its holder is.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("gnomon-test-{}-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+
+    /// A path in the folder as text, for command lines.
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running gnomon with the demo's PKI in [`Gnomon::dir`].
+pub struct Gnomon {
+    pub dir: Folder,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    /// What it has printed to standard output so far.
+    pub banner: String,
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Gnomon {
+    /// The demo as it is.
+    pub fn demo() -> Self {
+        Self::edited(|config| config)
+    }
+
+    /// The demo's PKI, served with `edit` applied to its gnomon.toml.
+    pub fn edited(edit: impl FnOnce(String) -> String) -> Self {
+        let dir = Folder::new();
+        let (listen, admin) = prepare(&dir);
+        let file = dir.join("gnomon.toml");
+        let config = edit(fs::read_to_string(&file).unwrap());
+        fs::write(&file, config).unwrap();
+        Self::serve(dir, listen, admin)
+    }
+
+    /// Serves from a folder that [`prepare`] made, at the addresses it gave.
+    pub fn serve(dir: Folder, listen: SocketAddr, admin: SocketAddr) -> Self {
+        let mut child = gnomon(&["serve", "--config", &dir.path("gnomon.toml")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut banner = String::new();
+        while !banner.contains("admin on ") {
+            let read = stdout.read_line(&mut banner).unwrap();
+            assert!(read > 0, "gnomon ended: {:?}; it said: {banner}", child.wait());
+        }
+        Self { dir, listen, admin, banner, child, stdout }
+    }
+
+    /// `http://ADDRESS` followed by `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.listen)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        run("kill", &[&format!("-{name}"), &self.child.id().to_string()]);
+    }
+
+    /// Waits for the end after a signal; gives the exit status and the folder.
+    pub fn ended(mut self) -> (std::process::ExitStatus, Folder) {
+        let status = wait_for("the daemon's end", || self.child.try_wait().unwrap());
+        let dir = std::mem::replace(&mut self.dir, Folder(PathBuf::from("/nonexistent/gnomon")));
+        (status, dir)
+    }
+
+    /// POSTs `body` and gives the response.
+    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Response {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        http(self.listen, &[head.as_bytes(), body].concat())
+    }
+
+    /// GETs `path` with further header lines, each ended by CR LF.
+    pub fn get(&self, path: &str, headers: &str) -> Response {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}Connection: close\r\n\r\n");
+        http(self.listen, head.as_bytes())
+    }
+
+    /// The sum of all series of a metric whose line contains every one of `parts`.
+    pub fn metric(&self, parts: &[&str]) -> f64 {
+        let request = b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        let text = String::from_utf8(http(self.admin, request).body).unwrap();
+        text.lines()
+            .filter(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+}
+
+impl Drop for Gnomon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Makes the demo's PKI in `dir` for two free ports of this host.
+pub fn prepare(dir: &Path) -> (SocketAddr, SocketAddr) {
+    let (listen, admin) = (free_port(), free_port());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    demo::prepare(dir, listen, admin, Seconds::new(now.as_secs())).unwrap();
+    (listen, admin)
+}
+
+/// A port that the kernel says is free.
+pub fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The gnomon of this build.
+pub fn gnomon(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gnomon"));
+    command.args(arguments);
+    command
+}
+
+/// Runs a program that must succeed; gives what it printed on standard output, then standard error.
+pub fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> String {
+    let output = output(program, arguments);
+    let text = text(&output);
+    assert!(output.status.success(), "{program} failed ({}):\n{text}", output.status);
+    text
+}
+
+/// Runs a program that must fail; gives what it printed.
+pub fn fails<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> String {
+    let output = output(program, arguments);
+    let text = text(&output);
+    assert!(!output.status.success(), "{program} should have failed:\n{text}");
+    text
+}
+
+fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program} cannot be run: {error}; tests/run installs it"))
+}
+
+/// What a finished program printed.
+pub fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Asks again until there is an answer; gives up after 30 seconds.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// An HTTP response.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    /// Names in lower case, in order.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The one value of a header, if it stands exactly once.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(other, _)| other == name);
+        let value = values.next()?.1.as_str();
+        assert!(values.next().is_none(), "{name} stands twice");
+        Some(value)
+    }
+
+    /// Reads one response from octets that end with it.
+    pub fn parse(octets: &[u8]) -> Self {
+        let end = octets
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .unwrap_or_else(|| panic!("no header in {:?}", String::from_utf8_lossy(octets)));
+        let head = String::from_utf8(octets[..end].to_vec()).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        Self { status, headers, body: octets[end + 4..].to_vec() }
+    }
+}
+
+/// Sends octets and reads all that comes back until the server closes.
+pub fn http(address: SocketAddr, request: &[u8]) -> Response {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(request).unwrap();
+    let mut octets = Vec::new();
+    stream.read_to_end(&mut octets).unwrap();
+    Response::parse(&octets)
+}
