@@ -19,30 +19,42 @@ pub struct Draft<'a> {
     response_data: Vec<u8>,
 }
 
+/// What to say of one certificate, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// The CertID as it was asked, whole.
+    pub cert_id: &'a [u8],
+    pub answer: Answer,
+    pub window: Window,
+}
+
 impl<'a> Draft<'a> {
-    /// `answers`: each CertID as it was asked, in order, with what to say.
+    /// `answers`: one for each CertID, in the order they were asked.
     pub fn new(
         responder: &'a Responder,
         time: &TrustedTime,
-        window: &Window,
-        answers: &[(&[u8], Answer)],
+        answers: &[Judged<'_>],
         archive_cutoff: Option<Seconds>,
         nonce: Option<&[u8]>,
     ) -> Self {
-        let now = time.seconds();
         let singles: Vec<_> = answers
             .iter()
-            .map(|(cert_id, answer)| SingleResponse {
-                cert_id,
-                status: answer.status,
-                this_update: window.this_update_of(answer.status, now),
-                next_update: window.next_update,
+            .map(|judged| SingleResponse {
+                cert_id: judged.cert_id,
+                status: judged.answer.status,
+                this_update: judged.window.this_update,
+                next_update: judged.window.next_update,
                 archive_cutoff,
             })
             .collect();
-        let never_issued = answers.iter().any(|(_, answer)| answer.never_issued);
-        let response_data =
-            ocsp_response::response_data(&responder.key_hash, now, &singles, nonce, never_issued);
+        let never_issued = answers.iter().any(|judged| judged.answer.never_issued);
+        let response_data = ocsp_response::response_data(
+            &responder.key_hash,
+            time.seconds(),
+            &singles,
+            nonce,
+            never_issued,
+        );
         Self {
             responder,
             response_data,

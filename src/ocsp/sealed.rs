@@ -141,10 +141,11 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ocsp_response::CertStatus;
 
     fn sealed() -> Arc<Sealed> {
         let now = Seconds::new(1_800_000_000);
-        let window = Window::new(now, 8 * 3_600, Seconds::END);
+        let window = Window::new(now, CertStatus::Good, 8 * 3_600, Seconds::END);
         Arc::new(Sealed::new(
             Bytes::from_static(b"x"),
             window,

@@ -22,10 +22,14 @@ pub struct Window {
 impl Window {
     /// For an answer signed at `now` that holds for `validity` seconds, but not beyond `limit`.
     ///
-    /// A fresh answer is due as the CA/B Forum BR 4.9.10 ask: by half of a validity under 16 hours, else 8
-    /// hours before its end and within 4 days.
-    pub fn new(now: Seconds, validity: u64, limit: Seconds) -> Self {
-        let this_update = now.minus(BACKDATE);
+    /// A revocation is not said to have been known before it was. A fresh answer is due as the CA/B Forum
+    /// BR 4.9.10 ask: by half of a validity under 16 hours, else 8 hours before its end and within 4 days.
+    pub fn new(now: Seconds, status: CertStatus, validity: u64, limit: Seconds) -> Self {
+        let backdated = now.minus(BACKDATE);
+        let this_update = match status {
+            CertStatus::Revoked { time, .. } => backdated.max(time.min(now)),
+            _ => backdated,
+        };
         let next_update = this_update.plus(validity).min(limit);
         let interval = next_update.since(this_update);
         let due = if interval < 16 * HOUR {
@@ -40,14 +44,6 @@ impl Window {
             next_update,
             refresh_at: due,
             limit,
-        }
-    }
-
-    /// thisUpdate for one status: a revocation is not said to have been known before it was.
-    pub fn this_update_of(&self, status: CertStatus, now: Seconds) -> Seconds {
-        match status {
-            CertStatus::Revoked { time, .. } => self.this_update.max(time.min(now)),
-            _ => self.this_update,
         }
     }
 
@@ -77,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_short_answer_is_renewed_by_its_half_life() {
-        let window = Window::new(NOW, 8 * HOUR, NOW.plus(100 * HOUR));
+        let window = Window::new(NOW, CertStatus::Good, 8 * HOUR, NOW.plus(100 * HOUR));
         assert_eq!(window.next_update.since(window.this_update), 8 * HOUR);
         let limit = NOW.plus(100 * HOUR);
         assert!(window.holds(NOW.plus(3 * HOUR), limit));
@@ -87,16 +83,16 @@ mod tests {
     #[test]
     fn a_long_answer_is_renewed_8_hours_before_its_end_and_within_4_days() {
         let limit = Seconds::END;
-        let day = Window::new(NOW, 24 * HOUR, limit);
+        let day = Window::new(NOW, CertStatus::Good, 24 * HOUR, limit);
         assert_eq!(day.next_update.since(day.refresh_at), 8 * HOUR);
-        let ten_days = Window::new(NOW, 240 * HOUR, limit);
+        let ten_days = Window::new(NOW, CertStatus::Good, 240 * HOUR, limit);
         assert_eq!(ten_days.refresh_at.since(ten_days.this_update), 96 * HOUR);
     }
 
     #[test]
     fn the_crl_ends_it_and_then_only_a_new_crl_helps() {
         let limit = NOW.plus(HOUR);
-        let window = Window::new(NOW, 8 * HOUR, limit);
+        let window = Window::new(NOW, CertStatus::Good, 8 * HOUR, limit);
         assert_eq!(window.next_update, limit);
         assert!(window.holds(limit.minus(1), limit));
         assert!(!window.holds(limit, limit));
@@ -106,7 +102,7 @@ mod tests {
     #[test]
     fn caches_never_keep_it_to_its_end() {
         let limit = NOW.plus(HOUR);
-        let window = Window::new(NOW, 8 * HOUR, limit);
+        let window = Window::new(NOW, CertStatus::Good, 8 * HOUR, limit);
         for second in 0..HOUR {
             let now = NOW.plus(second);
             assert!(now.plus(window.max_age(now)) < window.next_update);
@@ -115,16 +111,14 @@ mod tests {
 
     #[test]
     fn a_fresh_revocation_is_not_backdated_before_itself() {
-        let window = Window::new(NOW, 8 * HOUR, Seconds::END);
-        let revoked = |time| CertStatus::Revoked { time, reason: None };
-        assert_eq!(
-            window.this_update_of(revoked(NOW.minus(10)), NOW),
-            NOW.minus(10)
-        );
-        assert_eq!(window.this_update_of(revoked(NOW.plus(10)), NOW), NOW);
-        assert_eq!(
-            window.this_update_of(CertStatus::Good, NOW),
-            NOW.minus(BACKDATE)
-        );
+        let revoked = |time| {
+            let status = CertStatus::Revoked { time, reason: None };
+            Window::new(NOW, status, 8 * HOUR, Seconds::END)
+        };
+        assert_eq!(revoked(NOW.minus(10)).this_update, NOW.minus(10));
+        assert_eq!(revoked(NOW.plus(10)).this_update, NOW);
+        let window = revoked(NOW.minus(HOUR));
+        assert_eq!(window.this_update, NOW.minus(BACKDATE));
+        assert_eq!(window.next_update.since(window.this_update), 8 * HOUR);
     }
 }

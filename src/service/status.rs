@@ -14,8 +14,8 @@ use super::{
 use crate::{
     clock::{Clock, Unproven},
     ocsp::{
-        answer::{Answer, answer},
-        draft::Draft,
+        answer::answer,
+        draft::{Draft, Judged},
         issuer::{Issuer, Issuers},
         sealed::{Sealed, SealedAnswers},
         window::Window,
@@ -301,13 +301,9 @@ impl Statuses {
         {
             let snapshot = issuer.snapshot();
             let answers = question.judge(&snapshot, now)?;
-            let limit = issuer
-                .limit(question.responder, &snapshot)
-                .ok_or(Failure::Issuer)?;
             said = snapshot.status(question.first.serial, now);
-            window = Window::new(now, issuer.validity, limit);
-            let cutoff = issuer.archive_cutoff;
-            draft = Draft::new(responder, &time, &window, &answers, cutoff, nonce);
+            window = answers.first().ok_or(RequestError::Count)?.window;
+            draft = Draft::new(responder, &time, &answers, issuer.archive_cutoff, nonce);
         }
         let signature = signer.sign(permit, draft.message()).await?;
         Ok(Signed {
@@ -318,17 +314,24 @@ impl Statuses {
     }
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
     /// What to say of each CertID, in order; one that cannot be answered stands for all.
-    fn judge(&self, snapshot: &Snapshot, now: Seconds) -> Result<Vec<(&[u8], Answer)>, Failure> {
-        let judge = |cert_id: CertId<'_>| {
-            answer(snapshot.status(cert_id.serial, now), self.issuer.unlisted)
-                .map_err(Failure::NoStatus)
+    fn judge(&self, snapshot: &Snapshot, now: Seconds) -> Result<Vec<Judged<'a>>, Failure> {
+        let issuer = self.issuer;
+        let limit = issuer
+            .limit(self.responder, snapshot)
+            .ok_or(Failure::Issuer)?;
+        let judge = |cert_id: CertId<'a>| -> Result<_, Failure> {
+            let known = snapshot.status(cert_id.serial, now);
+            let answer = answer(known, issuer.unlisted).map_err(Failure::NoStatus)?;
+            let window = Window::new(now, answer.status, issuer.validity, limit);
+            Ok(Judged {
+                cert_id: cert_id.raw,
+                answer,
+                window,
+            })
         };
-        self.request
-            .cert_ids()
-            .map(|cert_id| Ok((cert_id.raw, judge(cert_id)?)))
-            .collect()
+        self.request.cert_ids().map(judge).collect()
     }
 }
 
