@@ -86,9 +86,20 @@ impl Gnomon {
         let mut banner = String::new();
         while !banner.contains("admin on ") {
             let read = stdout.read_line(&mut banner).unwrap();
-            assert!(read > 0, "gnomon ended: {:?}; it said: {banner}", child.wait());
+            assert!(
+                read > 0,
+                "gnomon ended: {:?}; it said: {banner}",
+                child.wait()
+            );
         }
-        Self { dir, listen, admin, banner, child, stdout }
+        Self {
+            dir,
+            listen,
+            admin,
+            banner,
+            child,
+            stdout,
+        }
     }
 
     /// `http://ADDRESS` followed by `path`.
@@ -123,7 +134,8 @@ impl Gnomon {
 
     /// GETs `path` with further header lines, each ended by CR LF.
     pub fn get(&self, path: &str, headers: &str) -> Response {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}Connection: close\r\n\r\n");
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}Connection: close\r\n\r\n");
         http(self.listen, head.as_bytes())
     }
 
@@ -148,14 +160,19 @@ impl Drop for Gnomon {
 /// Makes the demo's PKI in `dir` for two free ports of this host.
 pub fn prepare(dir: &Path) -> (SocketAddr, SocketAddr) {
     let (listen, admin) = (free_port(), free_port());
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
     demo::prepare(dir, listen, admin, Seconds::new(now.as_secs())).unwrap();
     (listen, admin)
 }
 
 /// A port that the kernel says is free.
 pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// The gnomon of this build.
@@ -169,7 +186,11 @@ pub fn gnomon(arguments: &[&str]) -> Command {
 pub fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> String {
     let output = output(program, arguments);
     let text = text(&output);
-    assert!(output.status.success(), "{program} failed ({}):\n{text}", output.status);
+    assert!(
+        output.status.success(),
+        "{program} failed ({}):\n{text}",
+        output.status
+    );
     text
 }
 
@@ -177,7 +198,10 @@ pub fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> String {
 pub fn fails<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> String {
     let output = output(program, arguments);
     let text = text(&output);
-    assert!(!output.status.success(), "{program} should have failed:\n{text}");
+    assert!(
+        !output.status.success(),
+        "{program} should have failed:\n{text}"
+    );
     text
 }
 
@@ -232,19 +256,32 @@ impl Response {
             .unwrap_or_else(|| panic!("no header in {:?}", String::from_utf8_lossy(octets)));
         let head = String::from_utf8(octets[..end].to_vec()).unwrap();
         let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let status = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
         let headers = lines
             .map(|line| line.split_once(": ").unwrap())
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        Self { status, headers, body: octets[end + 4..].to_vec() }
+        Self {
+            status,
+            headers,
+            body: octets[end + 4..].to_vec(),
+        }
     }
 }
 
 /// Sends octets and reads all that comes back until the server closes.
 pub fn http(address: SocketAddr, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
     stream.write_all(request).unwrap();
     let mut octets = Vec::new();
     stream.read_to_end(&mut octets).unwrap();
