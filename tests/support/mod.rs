@@ -205,6 +205,11 @@ pub fn fails<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> String {
     text
 }
 
+/// Runs a program that may well fail; gives what it printed.
+pub fn said<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> String {
+    text(&output(program, arguments))
+}
+
 fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Output {
     Command::new(program)
         .args(arguments)
