@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 
+use der::{Decode, Encode};
 use gnomon::wire::{
     algorithm::DigestAlgorithm,
     certificate::Certificate,
@@ -53,6 +54,9 @@ fn describe(gnomon: &Gnomon, response: &Response) -> String {
         response.header("content-type"),
         Some("application/ocsp-response")
     );
+    // What another decoder reads is, encoded again, the same octets: DER, and nothing left over.
+    let decoded = x509_ocsp::OcspResponse::from_der(&response.body).unwrap();
+    assert_eq!(decoded.to_der().unwrap(), response.body);
     let file = gnomon.dir.path("response.der");
     fs::write(&file, &response.body).unwrap();
     said(

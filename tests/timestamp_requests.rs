@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 
+use der::{Decode, Encode};
 use gnomon::wire::{
     algorithm::DigestAlgorithm,
     tlv::{self, tag},
@@ -58,6 +59,21 @@ fn granted(gnomon: &Gnomon, body: &[u8]) -> String {
         ),
         "{text}"
     );
+    // What another decoder reads is, encoded again, the same octets: DER, and nothing left over.
+    let token = gnomon.dir.path("token.der");
+    let reply = gnomon.dir.path("reply.tsr");
+    run(
+        "openssl",
+        &["ts", "-reply", "-in", &reply, "-token_out", "-out", &token],
+    );
+    let token = fs::read(token).unwrap();
+    let info = cms::content_info::ContentInfo::from_der(&token).unwrap();
+    let signed = info
+        .content
+        .decode_as::<cms::signed_data::SignedData>()
+        .unwrap();
+    assert_eq!(info.to_der().unwrap(), token);
+    assert_eq!(signed.to_der().unwrap(), info.content.to_der().unwrap());
     text
 }
 

@@ -157,7 +157,8 @@ impl Config {
         Self::parse(&text, file)
     }
 
-    fn parse(text: &str, file: &Path) -> Result<Self, Vec<Problem>> {
+    /// The same from text; `file` is what problems name, and what paths are relative to.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Vec<Problem>> {
         let spec: v1::Spec = toml::from_str(text)
             .map_err(|error| vec![Problem::new(file, "", error.to_string().trim_end())])?;
         let base = file.parent().unwrap_or(Path::new(""));

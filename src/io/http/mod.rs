@@ -24,6 +24,8 @@ use super::metrics::{Metrics, Refusal};
 use crate::service::{status::Statuses, timestamp::Timestamping};
 use body::{BodyError, BodyLimits};
 
+pub use status::decode_path;
+
 /// Every answer has its body whole, so that it goes out with a Content-Length (INTEROP: never chunked).
 pub type Answer = Response<Full<Bytes>>;
 
