@@ -9,6 +9,10 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         for part in [request.imprint, request.hashed, request.digest] {
             assert!(part.is_empty() || bounds.contains(&part.as_ptr()));
         }
-        assert!(request.nonce.is_none_or(|nonce| (1..=128).contains(&nonce.len())));
+        assert!(
+            request
+                .nonce
+                .is_none_or(|nonce| (1..=128).contains(&nonce.len()))
+        );
     }
 });

@@ -1,0 +1,278 @@
+//! The configuration as operators meet it: the shipped example is served when its files exist, `check`
+//! gives advice, and whatever is wrong is said in one line each before anything is started.
+
+mod support;
+
+use std::fs;
+
+use support::{Folder, free_port, gnomon, prepare, run, text};
+
+/// The shipped example with the demo's files in place of an operator's.
+fn example(dir: &Folder) -> String {
+    let example = fs::read_to_string("config/gnomon.toml").unwrap();
+    let mut config = example;
+    for (theirs, ours) in [
+        ("/etc/gnomon/tsu-chain.pem", "issuing.pem"),
+        ("/etc/gnomon/issuing-ca-1.pem", "issuing.pem"),
+        ("/var/lib/gnomon/crl/issuing-ca-1.crl", "issuing.crl"),
+        ("/var/lib/gnomon/issued/issuing-ca-1.txt", "issued.txt"),
+        ("/var/lib/gnomon/journal", "journal"),
+        ("/etc/gnomon/", ""),
+    ] {
+        assert!(config.contains(theirs), "{theirs}");
+        config = config.replace(theirs, ours);
+    }
+    config
+        .replace("0.0.0.0:3180", &free_port().to_string())
+        .replace("127.0.0.1:3181", &free_port().to_string())
+        + &format!("# in {}\n", dir.display())
+}
+
+/// Runs `check` and `serve` on this configuration; both must fail and say the same. Gives the lines.
+fn refused(dir: &Folder, config: &str) -> Vec<String> {
+    let file = dir.path("wrong.toml");
+    fs::write(&file, config).unwrap();
+    let [check, serve] = ["check", "serve"].map(|command| {
+        let output = gnomon(&[command, "--config", &file]).output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{command}: {}",
+            text(&output)
+        );
+        assert!(output.stdout.is_empty(), "{command}: {}", text(&output));
+        String::from_utf8(output.stderr).unwrap()
+    });
+    assert_eq!(check, serve);
+    assert!(!dir.join("journal").exists(), "nothing is half started");
+    check
+        .lines()
+        .map(|line| {
+            line.strip_prefix(&format!("error: {file}: "))
+                .unwrap_or(line)
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn the_shipped_example_is_served_when_its_files_exist() {
+    let dir = Folder::new();
+    prepare(&dir);
+    fs::write(dir.join("example.toml"), example(&dir)).unwrap();
+    let said = run(
+        env!("CARGO_BIN_EXE_gnomon"),
+        &["check", "--config", &dir.path("example.toml")],
+    );
+    assert!(
+        said.contains("example.toml: can be served (2 TSUs, 1 issuers)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn every_default_in_the_example_is_the_default() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let plain = example(&dir);
+    let spelt_out: String = plain
+        .lines()
+        .map(|line| {
+            let setting = line.strip_prefix("# ").filter(|rest| {
+                rest.split_once(" = ").is_some_and(|(name, _)| {
+                    name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                })
+            });
+            // These two depend on the machine and on the key.
+            let setting =
+                setting.filter(|s| !s.starts_with("workers") && !s.starts_with("signature"));
+            format!("{}\n", setting.unwrap_or(line))
+        })
+        .collect();
+    let read = |text: &str| {
+        let config = gnomon::config::Config::parse(text, &dir.join("example.toml"));
+        format!("{:?}", config.unwrap())
+    };
+    assert_ne!(plain, spelt_out);
+    assert_eq!(read(&plain), read(&spelt_out));
+}
+
+#[test]
+fn the_demo_is_advised_against_in_production() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let said = run(
+        env!("CARGO_BIN_EXE_gnomon"),
+        &["check", "--config", &dir.path("gnomon.toml")],
+    );
+    assert!(
+        said.contains("advice: clock.source: \"unproven\" vouches for nothing"),
+        "{said}"
+    );
+    assert!(said.contains("advice: tsu[0].demo: "), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line_each() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    fs::write(
+        dir.join("truncated.crl"),
+        &fs::read(dir.join("issuing.crl")).unwrap()[..200],
+    )
+    .unwrap();
+    fs::create_dir(dir.join("folder.pem")).unwrap();
+    let cases = [
+        (
+            "key = \"tsu-ecdsa.key\"",
+            "key = \"tsu-rsa.key\"",
+            "tsu[0].certificate: the key does not belong to the certificate",
+        ),
+        (
+            "key = \"tsu-ecdsa.key\"",
+            "key = \"nowhere.key\"",
+            "tsu[0].key: ",
+        ),
+        (
+            "certificate = \"tsu-ecdsa.pem\"",
+            "certificate = \"nowhere.pem\"",
+            "tsu[0].certificate: ",
+        ),
+        (
+            "certificate = \"tsu-ecdsa.pem\"",
+            "certificate = \"folder.pem\"",
+            "tsu[0].certificate: ",
+        ),
+        (
+            "certificate = \"tsu-ecdsa.pem\"",
+            "certificate = \"tsu-ecdsa.key\"",
+            "tsu[0].certificate: ",
+        ),
+        (
+            "key = \"tsu-ecdsa.key\"\ncertificate = \"tsu-ecdsa.pem\"",
+            "key = \"good.key\"\ncertificate = \"good.pem\"",
+            "tsu[0].certificate: the certificate of ",
+        ),
+        (
+            "chain = \"issuing.pem\"",
+            "chain = \"ca.pem\"",
+            "tsu[0].certificate: the chain of ",
+        ),
+        (
+            "crl = [\"issuing.crl\"]",
+            "crl = [\"nowhere.crl\"]",
+            "issuer[0].crl: ",
+        ),
+        (
+            "crl = [\"issuing.crl\"]",
+            "crl = [\"truncated.crl\"]",
+            "issuer[0].crl: ",
+        ),
+        (
+            "certificate = \"ocsp.pem\"",
+            "certificate = \"good.pem\"",
+            "issuer[0].responder[0].certificate: ",
+        ),
+        (
+            "2.999.3161.2",
+            "2.999.3161.1",
+            "tsu.policies: policy 2.999.3161.1 is offered by both `ecdsa` and `rsa`",
+        ),
+        (
+            "# accuracy = \"1s\"",
+            "accuracy = \"100ms\"",
+            "tsu[0].accuracy: ",
+        ),
+        (
+            "source = \"unproven\"",
+            "source = \"sundial\"",
+            "unknown variant `sundial`",
+        ),
+        (
+            "default = true ",
+            "defualt = true ",
+            "unknown field `defualt`",
+        ),
+    ];
+    for (right, wrong, expected) in cases {
+        assert!(config.contains(right), "{right}");
+        let lines = refused(&dir, &config.replacen(right, wrong, 1));
+        let all = lines.join("\n");
+        assert!(all.contains(expected), "{wrong}: {all}");
+        // A TOML error shows the place over several lines; all others are one.
+        assert!(
+            lines.len() == 1 || all.contains("TOML parse error"),
+            "{wrong}: {all}"
+        );
+    }
+    // A CRL of another issuer: the root's certificate stands as issuer.
+    let lines = refused(
+        &dir,
+        &config.replacen(
+            "certificate = \"issuing.pem\"",
+            "certificate = \"ca.pem\"",
+            1,
+        ),
+    );
+    assert!(
+        lines.iter().any(|line| line.contains("issuer[0].crl: ")),
+        "{lines:?}"
+    );
+    // Several at once.
+    let both = config.replacen("key = \"tsu-ecdsa.key\"", "key = \"a.key\"", 1);
+    let both = both.replacen("crl = [\"issuing.crl\"]", "crl = [\"b.crl\"]", 1);
+    assert_eq!(refused(&dir, &both).len(), 2);
+}
+
+#[test]
+fn expired_certificates_and_taken_ports_stop_the_start() {
+    let dir = Folder::new();
+    let (listen, _) = prepare(&dir);
+    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    let (csr, ext) = (dir.path("old.csr"), dir.path("old.ext"));
+    fs::write(&ext, "extendedKeyUsage=critical,timeStamping\n").unwrap();
+    let key = dir.path("tsu-ecdsa.key");
+    run(
+        "openssl",
+        &[
+            "req", "-new", "-key", &key, "-subj", "/CN=old", "-out", &csr,
+        ],
+    );
+    run(
+        "openssl",
+        &[
+            "x509",
+            "-req",
+            "-in",
+            &csr,
+            "-CA",
+            &dir.path("issuing.pem"),
+            "-CAkey",
+            &dir.path("issuing.key"),
+            "-days",
+            "-1",
+            "-extfile",
+            &ext,
+            "-out",
+            &dir.path("old.pem"),
+        ],
+    );
+    let lines = refused(&dir, &config.replacen("tsu-ecdsa.pem", "old.pem", 1));
+    assert!(
+        lines.len() == 1 && lines[0].contains("the certificate of CN=old ended at "),
+        "{lines:?}"
+    );
+
+    let _taken = std::net::TcpListener::bind(listen).unwrap();
+    let output = gnomon(&["serve", "--config", &dir.path("gnomon.toml")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output);
+    assert!(
+        said.contains(&format!("listen: {listen}: cannot be listened on: ")),
+        "{said}"
+    );
+    assert!(!dir.join("journal").exists(), "nothing is half started");
+}
