@@ -8,6 +8,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::as_conversions,
+    clippy::disallowed_methods,
     clippy::panic
 )]
 
