@@ -41,7 +41,7 @@ pub enum ScopeError {
     )]
     OtherName { wanted: String, found: String },
     #[error(
-        "the CRL may be one shard of several: it is that of {0}; set `distribution_point` to that URI"
+        "the CRL may be one shard of several: it names {0}; set `distribution_point` to a URI that it names"
     )]
     NotConfigured(String),
     #[error("the CRL covers only some revocation reasons (onlySomeReasons); give a complete one")]
@@ -147,7 +147,7 @@ fn uris<'a>(name: Element<'a>) -> Result<Vec<&'a [u8]>, DerError> {
 fn listed(uris: &[&[u8]]) -> String {
     const SHOWN: usize = 4;
     if uris.is_empty() {
-        return "a distribution point without a URI, which cannot be configured".into();
+        return "a distribution point without a URI".into();
     }
     let text: Vec<_> = uris
         .iter()

@@ -1,0 +1,100 @@
+//! What Python's clients make of the answers: rfc3161-client, pyHanko (a PDF, signed, stamped, with OCSP
+//! answers embedded), the cryptography package and its test vectors, pkilint. tests/run installs them.
+
+mod support;
+
+use std::{fs, path::PathBuf};
+
+use support::{Gnomon, run};
+
+/// A program of the virtual environment.
+fn tool(name: &str) -> String {
+    let python = std::env::var("GNOMON_TEST_PYTHON").map_or_else(
+        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python"),
+        PathBuf::from,
+    );
+    python.with_file_name(name).to_str().unwrap().to_owned()
+}
+
+fn script(name: &str) -> String {
+    let gnomon = Gnomon::demo();
+    let script = format!("{}/tests/python/{name}", env!("CARGO_MANIFEST_DIR"));
+    run(
+        &tool("python"),
+        &[&script, &gnomon.url(""), &gnomon.dir.path("")],
+    )
+}
+
+#[test]
+fn rfc3161_client_accepts_the_tokens() {
+    assert!(script("stamp.py").contains("accepts all 16 tokens"));
+}
+
+#[test]
+fn pyhanko_signs_stamps_and_validates_a_pdf() {
+    assert!(script("pdf.py").contains("pyHanko accepts"));
+}
+
+#[test]
+fn cryptography_accepts_every_status_and_its_vectors_get_their_answers() {
+    assert!(script("status.py").contains("cryptography accepts every answer"));
+}
+
+#[test]
+fn pkilint_finds_nothing_to_say() {
+    let gnomon = Gnomon::demo();
+    let nothing = |name: &str, arguments: &[&str], file: &str| {
+        let said = run(
+            &tool(name),
+            &[&["lint", "-s", "NOTICE"], arguments, &[file]].concat(),
+        );
+        assert_eq!(said.trim(), "", "{name} {file}");
+    };
+    let (issuer, request, answer) = (
+        gnomon.dir.path("issuing.pem"),
+        gnomon.dir.path("q.der"),
+        gnomon.dir.path("r.der"),
+    );
+    for name in ["good", "revoked", "held"] {
+        let certificate = gnomon.dir.path(&format!("{name}.pem"));
+        for nonce in ["-nonce", "-no_nonce"] {
+            run(
+                "openssl",
+                &[
+                    "ocsp",
+                    "-issuer",
+                    &issuer,
+                    "-cert",
+                    &certificate,
+                    "-reqout",
+                    &request,
+                    nonce,
+                ],
+            );
+            let body = fs::read(&request).unwrap();
+            let response = gnomon.post("/ocsp", "application/ocsp-request", &body);
+            fs::write(&answer, response.body).unwrap();
+            nothing("lint_ocsp_response", &[], &answer);
+        }
+    }
+    nothing(
+        "lint_crl",
+        &["-t", "CRL", "-p", "PKIX"],
+        &gnomon.dir.path("issuing.crl"),
+    );
+    for name in [
+        "ca",
+        "issuing",
+        "tsu-ecdsa",
+        "tsu-rsa",
+        "ocsp",
+        "good",
+        "signer",
+    ] {
+        nothing(
+            "lint_pkix_cert",
+            &[],
+            &gnomon.dir.path(&format!("{name}.pem")),
+        );
+    }
+}
