@@ -78,10 +78,18 @@ impl Gnomon {
 
     /// Serves from a folder that [`prepare`] made, at the addresses it gave.
     pub fn serve(dir: Folder, listen: SocketAddr, admin: SocketAddr) -> Self {
-        let mut child = gnomon(&["serve", "--config", &dir.path("gnomon.toml")])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let command = gnomon(&["serve", "--config", &dir.path("gnomon.toml")]);
+        Self::started(command, dir, listen, admin)
+    }
+
+    /// The same by a command that ends up as `gnomon serve`.
+    pub fn started(
+        mut command: Command,
+        dir: Folder,
+        listen: SocketAddr,
+        admin: SocketAddr,
+    ) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut banner = String::new();
         while !banner.contains("admin on ") {
