@@ -76,15 +76,12 @@ fn journal(dir: &Path) -> Vec<String> {
         .collect()
 }
 
+/// A client at work: the serials it got, and how many of its connections broke.
+type Client = thread::JoinHandle<(Vec<String>, usize)>;
+
 /// Clients that ask without end until told to stop; they give the serials they got, and how many of their
 /// connections broke after the request was sent.
-fn load(
-    gnomon: &Gnomon,
-    clients: usize,
-) -> (
-    Arc<AtomicBool>,
-    Vec<thread::JoinHandle<(Vec<String>, usize)>>,
-) {
+fn load(gnomon: &Gnomon, clients: usize) -> (Arc<AtomicBool>, Vec<Client>) {
     let stop = Arc::new(AtomicBool::new(false));
     let request = query(&gnomon.dir);
     let start = |number| {
