@@ -186,7 +186,10 @@ fn unlisted_serials_follow_the_policy() {
             );
             assert!(text.contains("Reason: certificateHold"), "{text}");
             // extended-revoke, which OpenSSL calls so; ": critical" would follow the colon.
-            assert!(text.contains("Response Extensions:\n        valid: \n"), "{text}");
+            assert!(
+                text.contains("Response Extensions:\n        valid: \n"),
+                "{text}"
+            );
         }
         assert!(
             ask_about(&gnomon, "good.pem").contains("good.pem: good"),
