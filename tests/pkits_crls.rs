@@ -123,6 +123,18 @@ const ISSUERS: &[(&str, &str)] = &[
     ),
 ];
 
+/// CRLs of CAs with two keys, and the certificate of the key that signed them.
+const SIGNED_BY_ANOTHER_KEY: &[(&str, &str)] = &[
+    (
+        "BasicSelfIssuedCRLSigningKeyCACRL",
+        "BasicSelfIssuedCRLSigningKeyCRLCert",
+    ),
+    (
+        "BasicSelfIssuedOldKeyCACRL",
+        "BasicSelfIssuedOldKeyNewWithOldCACert",
+    ),
+];
+
 #[test]
 fn each_pkits_crl_is_taken_or_refused_for_its_reason() {
     let python = std::env::var("GNOMON_TEST_PYTHON")
@@ -157,4 +169,11 @@ fn each_pkits_crl_is_taken_or_refused_for_its_reason() {
     }
     assert!(refused.is_empty(), "not met: {refused:?}");
     assert!(taken >= 130, "{taken}");
+    // Refused above under the CA's other key, and taken under the one that signed it.
+    for (crl, issuer) in SIGNED_BY_ANOTHER_KEY {
+        let read = |path: String| fs::read(pkits.join(path)).unwrap();
+        let issuer = Certificate::from_der(&read(format!("certs/{issuer}.crt"))).unwrap();
+        let verified = verify(&read(format!("crls/{crl}.crl")), &issuer, None);
+        assert!(verified.is_ok(), "{crl}: {verified:?}");
+    }
 }

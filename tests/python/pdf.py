@@ -11,7 +11,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign import signers
 from pyhanko.sign.fields import SigSeedSubFilter
 from pyhanko.sign.timestamps import HTTPTimeStamper
-from pyhanko.sign.validation import validate_pdf_signature
+from pyhanko.sign.validation import validate_pdf_signature, validate_pdf_timestamp
 from pyhanko.sign.validation.dss import DocumentSecurityStore
 from pyhanko_certvalidator import ValidationContext
 
@@ -69,4 +69,8 @@ for path in ["/tsa", "/tsa/rsa"]:
     status = validate_pdf_signature(reader.embedded_signatures[0], context)
     assert status.bottom_line, status.pretty_print_details()
     assert status.timestamp_validity.valid and status.timestamp_validity.trusted
+    # The document time-stamp that archives it all.
+    (archived,) = reader.embedded_timestamp_signatures
+    status = validate_pdf_timestamp(archived, context)
+    assert status.intact and status.valid and status.trusted, status.summary()
 print("pyHanko accepts the signatures, the stamps and the embedded OCSP answers")

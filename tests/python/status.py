@@ -78,7 +78,7 @@ for name, status, reason in [
 
 vectors = Path(list(cryptography_vectors.__path__)[0]) / "x509" / "ocsp"
 expected = {
-    # A version that is not v1, an extension that stands twice, a nonce... : not requests.
+    # RFC 6960 4.1.1 knows version v1 only, and an extension stands once (RFC 5280 4.2).
     "req-invalid-version.der": Status.MALFORMED_REQUEST,
     "req-duplicate-ext.der": Status.MALFORMED_REQUEST,
 }
