@@ -1,7 +1,13 @@
 //! What must be on record before it leaves. [`Recorded`] is a thing whose journal entry is on stable
 //! storage; the port [`Recorder`] makes it so.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
     clock::Basis,
@@ -43,6 +49,25 @@ impl<T> Recorded<T> {
     }
 }
 
+/// A record that is on its way: its token is being signed. The journal waits a little for it, so that one sync
+/// serves both; dropping it takes the announcement back.
+#[derive(Debug)]
+pub struct Coming(Arc<AtomicUsize>);
+
+impl Coming {
+    /// Counts one more in `count`, until it is dropped.
+    pub fn announce(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The record could not be brought to stable storage; nothing may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -54,9 +79,13 @@ pub enum RecordError {
 
 /// The port to the journal, for things of type `T`.
 pub trait Recorder<T>: Send + Sync {
+    /// Announces a record before its token is signed.
+    fn announce(&self) -> Coming;
+
     /// Brings `entry` to stable storage and then gives `held` back.
     fn record(
         &self,
+        coming: Coming,
         entry: TokenIssued,
         held: T,
     ) -> BoxFuture<'_, Result<Recorded<T>, RecordError>>;

@@ -204,6 +204,7 @@ impl Timestamping {
             return Err(Failure::Inaccurate);
         }
         tsu.credential().usable_at(stamp.time.seconds())?;
+        let coming = self.recorder.announce();
         let draft = Draft::new(tsu, admitted, stamp);
         let signature = signer.sign(permit, draft.message()).await?;
         let done = self.clock.trusted().map_err(SequenceError::from)?;
@@ -211,7 +212,9 @@ impl Timestamping {
             return Ok(None);
         }
         let (token, entry) = draft.seal(&signature);
-        Ok(Some(self.recorder.record(entry, token).await?.release()))
+        Ok(Some(
+            self.recorder.record(coming, entry, token).await?.release(),
+        ))
     }
 
     fn rejected(tsu: &str, failure: FailInfo, why: &str) -> Reply {
