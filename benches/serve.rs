@@ -221,7 +221,8 @@ fn key(gnomon: &Gnomon, name: &str) -> Vec<u8> {
     pem_blocks(&pem, "PRIVATE KEY").unwrap().remove(0)
 }
 
-/// nginx with one worker that serves one file from memory's cache.
+/// nginx as Debian configures it (a worker for each core, sendfile, tcp_nopush), without access log and with
+/// its cache of open files, serving one file.
 struct Nginx {
     master: Child,
     address: SocketAddr,
@@ -234,7 +235,7 @@ impl Nginx {
         fs::write(dir.join("answer"), vec![0x30; size]).unwrap();
         let root = dir.path("");
         let config = format!(
-            "daemon off; worker_processes 1; pid {root}pid; error_log {root}error.log;\n\
+            "daemon off; worker_processes auto; pid {root}pid; error_log {root}error.log;\n\
              events {{ worker_connections 256; }}\n\
              http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;\n\
              open_file_cache max=10; default_type application/ocsp-response;\n\

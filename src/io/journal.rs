@@ -5,6 +5,7 @@
 //! kernel may have dropped the pages, and a second sync that succeeds would prove nothing.
 
 use std::{
+    fmt::Write as _,
     fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -228,18 +229,33 @@ fn line(entry: &TokenIssued) -> String {
         Basis::Proven => "proven",
         Basis::Demo => "demo",
     };
-    format!(
-        "token serial={} tsu={} policy={} time={}.{:09} bound_us={} basis={basis} {}={} token_sha256={}\n",
-        hex::encode(entry.serial),
-        entry.tsu,
-        entry.policy,
-        entry.time.as_secs(),
-        entry.time.subsec_nanos(),
-        entry.bound.as_micros(),
-        entry.imprint_algorithm,
-        hex::encode(&entry.imprint),
-        hex::encode(entry.token_digest),
-    )
+    let mut line = String::with_capacity(384);
+    let policy = &entry.policy;
+    let (seconds, nanos) = (entry.time.as_secs(), entry.time.subsec_nanos());
+    let bound = entry.bound.as_micros();
+    line.push_str("token serial=");
+    push_hex(&mut line, &entry.serial);
+    // A String takes whatever is written.
+    let _ = write!(
+        line,
+        " tsu={} policy={policy} time={seconds}.{nanos:09} bound_us={bound} basis={basis} {}=",
+        entry.tsu, entry.imprint_algorithm
+    );
+    push_hex(&mut line, &entry.imprint);
+    line.push_str(" token_sha256=");
+    push_hex(&mut line, &entry.token_digest);
+    line.push('\n');
+    line
+}
+
+fn push_hex(line: &mut String, octets: &[u8]) {
+    // The longest imprint has 64 octets.
+    let mut digits = [0; 128];
+    if let Some(digits) = digits.get_mut(..octets.len() * 2)
+        && hex::encode_to_slice(octets, digits).is_ok()
+    {
+        line.push_str(std::str::from_utf8(digits).unwrap_or_default());
+    }
 }
 
 fn write_batches(mut file: File, path: &Path, shared: &Shared) {

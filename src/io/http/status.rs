@@ -1,7 +1,7 @@
 //! OCSP over HTTP (RFC 6960 A, RFC 9919 5 and 7): requests in bodies and in paths, answers with the headers
 //! that let caches keep them.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use base64::{
     Engine, alphabet,
@@ -73,17 +73,14 @@ pub async fn respond_to_get(public: &Arc<Public>, path: &str, headers: &HeaderMa
 
 /// The OCSPRequest in a GET path: base64, also in the alphabet for URLs, percent-encoded in part or whole.
 pub fn decode_path(path: &str) -> Option<Vec<u8>> {
-    let decoded: Cow<'_, [u8]> = percent_decode_str(path).into();
-    let standard: Vec<u8> = decoded
-        .iter()
-        .map(|octet| match octet {
-            b'-' => b'+',
-            b'_' => b'/',
-            // A proxy that takes the path for a form turns + into a space.
-            b' ' => b'+',
-            other => *other,
-        })
-        .collect();
+    let mut standard = Vec::with_capacity(path.len());
+    standard.extend(percent_decode_str(path).map(|octet| match octet {
+        b'-' => b'+',
+        b'_' => b'/',
+        // A proxy that takes the path for a form turns + into a space.
+        b' ' => b'+',
+        other => other,
+    }));
     BASE64.decode(standard).ok()
 }
 
