@@ -17,7 +17,6 @@ use std::{
 };
 
 use crate::{
-    config::Problem,
     wire::{certificate::Certificate, oid, time::Seconds},
 };
 
@@ -77,7 +76,10 @@ pub fn run(dir: &Path, listen: SocketAddr, admin: SocketAddr) -> ExitCode {
         .unwrap_or_default();
     let prepared = match prepare(dir, listen, admin, Seconds::new(since_1970.as_secs())) {
         Ok(prepared) => prepared,
-        Err(error) => return super::fail(&[Problem::new(dir, "", error)]),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
     };
     super::serve::serve(&prepared.config, |addresses| {
         let listen = addresses.public.first().copied().unwrap_or(listen);
