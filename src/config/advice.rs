@@ -1,8 +1,8 @@
 //! What is legal but unwise: [`advice`] names each with the reason, for `gnomon check`.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 
-use super::{ClockSource, Config};
+use super::{ClockSource, Config, KeyConfig, KeyPlace};
 use crate::ocsp::issuer::Unlisted;
 
 /// One line each, naming the field.
@@ -27,7 +27,7 @@ pub fn advice(config: &Config) -> Vec<String> {
         if tsu.accuracy > Duration::from_secs(1) {
             lines.push(format!("tsu[{index}].accuracy: worse than the 1 s that ETSI EN 319 421 asks of the best-practices policy"));
         }
-        lines.extend(open_key(&tsu.key.path, &format!("tsu[{index}].key")));
+        lines.extend(open_key(&tsu.key, &format!("tsu[{index}].key")));
     }
     for (index, issuer) in config.issuers.iter().enumerate() {
         if issuer.unlisted == Unlisted::Good {
@@ -38,7 +38,7 @@ pub fn advice(config: &Config) -> Vec<String> {
         }
         for (number, responder) in issuer.responders.iter().enumerate() {
             lines.extend(open_key(
-                &responder.key.path,
+                &responder.key,
                 &format!("issuer[{index}].responder[{number}].key"),
             ));
         }
@@ -46,7 +46,10 @@ pub fn advice(config: &Config) -> Vec<String> {
     lines
 }
 
-fn open_key(path: &Path, field: &str) -> Option<String> {
+fn open_key(key: &KeyConfig, field: &str) -> Option<String> {
+    let KeyPlace::File(path) = &key.place else {
+        return None;
+    };
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o077 != 0).then(|| {
         format!(

@@ -107,12 +107,56 @@ pub struct TsuConfig {
     pub qualified: bool,
 }
 
-/// A key in a file.
+/// A key and how it signs.
 #[derive(Debug, Clone)]
 pub struct KeyConfig {
-    pub path: PathBuf,
+    pub place: KeyPlace,
     /// Where the key's kind leaves a choice.
     pub signature: Option<SignatureAlgorithm>,
+}
+
+/// Where a key lives.
+#[derive(Debug, Clone)]
+pub enum KeyPlace {
+    /// PKCS #8 in a file.
+    File(PathBuf),
+    Token(TokenKeyConfig),
+}
+
+/// A key on a PKCS #11 token.
+#[derive(Debug, Clone)]
+pub struct TokenKeyConfig {
+    pub module: PathBuf,
+    /// At least one; every one holds the key.
+    pub tokens: Vec<TokenName>,
+    /// CKA_LABEL and CKA_ID; at least one of them.
+    pub label: Option<String>,
+    pub id: Option<Vec<u8>>,
+    pub pin: PinSource,
+    /// Sessions on each token.
+    pub sessions: usize,
+    pub deadline: Duration,
+    pub verify_signatures: bool,
+}
+
+/// What a token is found by.
+#[derive(Debug, Clone)]
+pub enum TokenName {
+    Label(String),
+    Serial(String),
+    Slot(u64),
+}
+
+/// Where the PIN comes from; never the configuration itself.
+#[derive(Debug, Clone)]
+pub enum PinSource {
+    /// None is needed.
+    None,
+    /// The first line of a file that only its owner can read.
+    File(PathBuf),
+    /// A systemd credential (LoadCredential=).
+    Credential(String),
+    Environment(String),
 }
 
 /// One CA whose certificates' status is answered.
@@ -206,6 +250,7 @@ impl Config {
         for (index, tsu) in self.tsus.iter().enumerate() {
             let field = |name: &str| format!("tsu[{index}].{name}");
             check_name(&tsu.name, &mut names, field("name"), &mut wrong);
+            check_key(&tsu.key, &field("key"), &mut wrong);
             if tsu.policies.is_empty() {
                 wrong(
                     field("policies"),
@@ -241,6 +286,13 @@ impl Config {
                     "no responder; give its key and certificate",
                 );
             }
+            for (number, responder) in issuer.responders.iter().enumerate() {
+                check_key(
+                    &responder.key,
+                    &field(&format!("responder[{number}].key")),
+                    &mut wrong,
+                );
+            }
             const HOUR: Duration = Duration::from_secs(3600);
             if !(HOUR * 8..=HOUR * 240).contains(&issuer.validity) {
                 wrong(
@@ -250,6 +302,27 @@ impl Config {
             }
         }
         problems
+    }
+}
+
+fn check_key(key: &KeyConfig, field: &str, wrong: &mut impl FnMut(String, &str)) {
+    let KeyPlace::Token(key) = &key.place else {
+        return;
+    };
+    if key.tokens.is_empty() {
+        wrong(
+            field.into(),
+            "no token; name it by token, token_serial or slot",
+        );
+    }
+    if key.label.is_none() && key.id.is_none() {
+        wrong(
+            field.into(),
+            "neither label nor id, so that no key is named",
+        );
+    }
+    if !(1..=256).contains(&key.sessions) {
+        wrong(format!("{field}.sessions"), "must be 1 to 256");
     }
 }
 

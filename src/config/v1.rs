@@ -9,7 +9,8 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
-    Config, CrlConfig, Http, IssuerConfig, KeyConfig, ResponderConfig, TsuConfig,
+    Config, CrlConfig, Http, IssuerConfig, KeyConfig, KeyPlace, PinSource, ResponderConfig,
+    TokenKeyConfig, TokenName, TsuConfig,
     units::{Size, Span},
 };
 use crate::{
@@ -82,6 +83,77 @@ struct OcspSpec {
     sealed_answers: Option<usize>,
 }
 
+/// Sessions at a token: what small devices allow, and enough for two cores.
+const DEFAULT_SESSIONS: usize = 4;
+
+/// For one signature; network HSMs fail over within a few seconds.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a file name, or { module = \"...\", token = \"...\", label = \"...\", pin_file = \"...\" }; other fields: tokens, token_serial, slot, id, pin_credential, pin_env, sessions, deadline, verify_signatures"
+)]
+enum KeySpec {
+    File(PathBuf),
+    Token(Box<TokenKeySpec>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenKeySpec {
+    module: PathBuf,
+    token: Option<String>,
+    #[serde(default)]
+    tokens: Vec<String>,
+    token_serial: Option<String>,
+    slot: Option<u64>,
+    label: Option<String>,
+    #[serde(default, deserialize_with = "hexadecimal")]
+    id: Option<Vec<u8>>,
+    pin_file: Option<PathBuf>,
+    pin_credential: Option<String>,
+    pin_env: Option<String>,
+    sessions: Option<usize>,
+    deadline: Option<Span>,
+    verify_signatures: Option<bool>,
+}
+
+impl KeySpec {
+    fn resolve(self, signature: Option<SignatureAlgorithm>, base: &Path) -> KeyConfig {
+        let place = match self {
+            Self::File(path) => KeyPlace::File(base.join(path)),
+            Self::Token(token) => {
+                let labels = token
+                    .token
+                    .into_iter()
+                    .chain(token.tokens)
+                    .map(TokenName::Label);
+                let pin = match (token.pin_file, token.pin_credential, token.pin_env) {
+                    (Some(file), ..) => PinSource::File(base.join(file)),
+                    (None, Some(name), _) => PinSource::Credential(name),
+                    (None, None, Some(name)) => PinSource::Environment(name),
+                    (None, None, None) => PinSource::None,
+                };
+                KeyPlace::Token(TokenKeyConfig {
+                    module: base.join(token.module),
+                    tokens: labels
+                        .chain(token.token_serial.map(TokenName::Serial))
+                        .chain(token.slot.map(TokenName::Slot))
+                        .collect(),
+                    label: token.label,
+                    id: token.id,
+                    pin,
+                    sessions: token.sessions.unwrap_or(DEFAULT_SESSIONS),
+                    deadline: token.deadline.map_or(DEFAULT_DEADLINE, |span| span.0),
+                    verify_signatures: token.verify_signatures.unwrap_or(true),
+                })
+            }
+        };
+        KeyConfig { place, signature }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TsuSpec {
@@ -90,7 +162,7 @@ struct TsuSpec {
     default: bool,
     #[serde(default)]
     demo: bool,
-    key: PathBuf,
+    key: KeySpec,
     #[serde(default, deserialize_with = "signature")]
     signature: Option<SignatureAlgorithm>,
     certificate: PathBuf,
@@ -155,7 +227,7 @@ enum OneOrMany<T> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ResponderSpec {
-    key: PathBuf,
+    key: KeySpec,
     #[serde(default, deserialize_with = "signature")]
     signature: Option<SignatureAlgorithm>,
     certificate: Option<PathBuf>,
@@ -183,10 +255,7 @@ impl Spec {
                 name: tsu.name,
                 default: tsu.default,
                 demo: tsu.demo,
-                key: KeyConfig {
-                    path: at(tsu.key),
-                    signature: tsu.signature,
-                },
+                key: tsu.key.resolve(tsu.signature, base),
                 certificate: at(tsu.certificate),
                 chain: tsu.chain.map(at),
                 policies: tsu.policies,
@@ -205,10 +274,7 @@ impl Spec {
             only.default = true;
         }
         let responder = |responder: ResponderSpec| ResponderConfig {
-            key: KeyConfig {
-                path: at(responder.key),
-                signature: responder.signature,
-            },
+            key: responder.key.resolve(responder.signature, base),
             certificate: responder.certificate.map(at),
         };
         let issuers = issuer
@@ -292,4 +358,12 @@ fn digests<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<DigestAlgorithm
     let names = Vec::<String>::deserialize(d)?;
     let parse = |name: &String| name.parse().map_err(D::Error::custom);
     names.iter().map(parse).collect::<Result<_, _>>().map(Some)
+}
+
+fn hexadecimal<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let text = String::deserialize(d)?;
+    let octets = hex::decode(text.replace([':', ' '], ""));
+    octets
+        .map(Some)
+        .map_err(|_| D::Error::custom(format!("`{text}` is not hexadecimal")))
 }

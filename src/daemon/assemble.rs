@@ -10,12 +10,17 @@ use std::{
 
 use aws_lc_rs::rand;
 
+use super::token_key::key_on_token;
+
 use crate::{
     clock::Clock,
-    config::{ClockSource, Config, IssuerConfig, KeyConfig, Problem, ResponderConfig, TsuConfig},
+    config::{
+        ClockSource, Config, IssuerConfig, KeyConfig, KeyPlace, Problem, ResponderConfig, TsuConfig,
+    },
     io::{
         feed::Feed,
         kernel_clock::{DemoClock, KernelClock},
+        pkcs11::{self, Modules},
         softkey,
     },
     ocsp::{
@@ -46,17 +51,19 @@ pub struct Parts {
 /// Collects problems, so that all are told at once.
 struct Assembly<'a> {
     config: &'a Config,
+    modules: &'a Modules,
     now: Seconds,
     problems: Vec<Problem>,
 }
 
 /// Reads and proves everything that `config` names.
-pub fn assemble(config: &Config) -> Result<Parts, Vec<Problem>> {
+pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem>> {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let mut assembly = Assembly {
         config,
+        modules,
         now: Seconds::new(since_1970.as_secs()),
         problems: Vec::new(),
     };
@@ -125,8 +132,8 @@ impl Assembly<'_> {
                 "with clock.source = \"unproven\" this TSU could never sign; use \"kernel\", or set demo = true",
             );
         }
-        let signer = self.signer(&at("key"), &tsu.key);
         let certificate = self.certificate(&at("certificate"), &tsu.certificate);
+        let signer = self.signer(&at("key"), &tsu.key, certificate.as_ref());
         let chain = match &tsu.chain {
             None => Some(Vec::new()),
             Some(path) => self.certificates(&at("chain"), path),
@@ -215,7 +222,7 @@ impl Assembly<'_> {
         responder: &ResponderConfig,
         issuer: &Certificate,
     ) -> Option<Responder> {
-        let signer = self.signer(&format!("{field}.key"), &responder.key);
+        let key_field = format!("{field}.key");
         let field = format!("{field}.certificate");
         let (role, certificate) = match &responder.certificate {
             Some(path) => (
@@ -224,14 +231,32 @@ impl Assembly<'_> {
             ),
             None => (Role::IssuerItself, Some(issuer.clone())),
         };
+        let signer = self.signer(&key_field, &responder.key, certificate.as_ref());
         let credential = Credential::prove(role, certificate?, Vec::new(), signer?, self.now);
         let delegated = responder.certificate.is_some();
         Some(Responder::new(self.take(&field, credential)?, delegated))
     }
 
-    fn signer(&mut self, field: &str, key: &KeyConfig) -> Option<Arc<dyn Signer>> {
-        let threads = self.config.http.workers;
-        self.take(field, softkey::load(&key.path, key.signature, threads))
+    /// The signer for a key. A token's key is shown to be that of the certificate by a signature, since not
+    /// every token holds the public half.
+    fn signer(
+        &mut self,
+        field: &str,
+        key: &KeyConfig,
+        certificate: Option<&Certificate>,
+    ) -> Option<Arc<dyn Signer>> {
+        match &key.place {
+            KeyPlace::File(path) => {
+                let threads = self.config.http.workers;
+                self.take(field, softkey::load(path, key.signature, threads))
+            }
+            KeyPlace::Token(token) => {
+                let token = self.take(field, key_on_token(token))?;
+                let public = certificate?.public_key();
+                let signer = pkcs11::open(self.modules, &token, public, key.signature);
+                self.take(field, signer)
+            }
+        }
     }
 
     /// The first certificate of a file; more may follow, as in the files that CAs hand out.

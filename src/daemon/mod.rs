@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // owns sockets and threads
 
 mod assemble;
+mod token_key;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -24,6 +25,7 @@ use crate::{
         },
         journal::Journal,
         metrics::Metrics,
+        pkcs11::Modules,
     },
     service::{status::Statuses, timestamp::Timestamping},
 };
@@ -39,12 +41,13 @@ pub struct Addresses {
 /// Everything that would stop a start, or what is no error but should be known. Serves nothing, and
 /// touches neither the journal nor a port.
 pub fn check(config: &Config) -> Result<Vec<String>, Vec<Problem>> {
-    assemble(config).map(|parts| parts.cautions)
+    assemble(config, &Modules::default()).map(|parts| parts.cautions)
 }
 
 /// Serves until SIGTERM or SIGINT. `ready` is called once, when every socket accepts.
 pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Problem>> {
-    let parts = assemble(config)?;
+    let modules = Modules::default();
+    let parts = assemble(config, &modules)?;
     let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
     let public = bind(config, "listen", &config.listen)?;
     let admin = bind(config, "admin", config.admin.as_slice())?;

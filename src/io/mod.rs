@@ -5,7 +5,10 @@
 
 pub mod feed;
 pub mod http;
+mod jobs;
 pub mod journal;
 pub mod kernel_clock;
 pub mod metrics;
+pub mod pkcs11;
+mod places;
 pub mod softkey;

@@ -5,12 +5,7 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    time::Duration,
+    sync::Arc,
 };
 
 use aws_lc_rs::{
@@ -19,9 +14,9 @@ use aws_lc_rs::{
     rsa,
     signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaEncoding},
 };
-use tokio::sync::{Semaphore, oneshot};
 use zeroize::Zeroizing;
 
+use super::{jobs::Jobs, places::Places};
 use crate::{
     signing::{BoxFuture, Permit, Share, SignError, Signer},
     wire::{
@@ -29,11 +24,6 @@ use crate::{
         certificate::{CertificateError, PublicKey, pem_blocks},
     },
 };
-
-/// Waiting for a place at a busy RSA key: in number and in time. 256 at 2 ms each on two threads is a
-/// quarter of a second, about what a client bears before it retries.
-const WAITERS: usize = 256;
-const WAIT: Duration = Duration::from_secs(2);
 
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -217,20 +207,12 @@ impl Signer for InPlace {
     }
 }
 
-struct Job {
-    message: Vec<u8>,
-    reply: oneshot::Sender<Result<Vec<u8>, SignError>>,
-    /// Held until the signature is made: the place it takes is at the key.
-    _permit: Permit,
-}
-
 /// A key that signs on threads of its own. Dropping it closes the queue, and with it the threads.
 struct Threaded {
     public: PublicKey,
     algorithm: SignatureAlgorithm,
-    jobs: mpsc::SyncSender<Job>,
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    jobs: Arc<Jobs>,
+    places: Places,
 }
 
 impl Threaded {
@@ -241,46 +223,32 @@ impl Threaded {
         algorithm: SignatureAlgorithm,
         threads: usize,
     ) -> io::Result<Self> {
-        // One signing and one waiting at each thread, so that none idles between two jobs.
-        let depth = threads.saturating_mul(2);
-        let (jobs, queue) = mpsc::sync_channel::<Job>(depth);
-        let queue = Arc::new(Mutex::new(queue));
-        let key = Arc::new(key);
+        let (jobs, key) = (Arc::new(Jobs::default()), Arc::new(key));
         for number in 0..threads {
-            let (queue, key) = (Arc::clone(&queue), Arc::clone(&key));
+            let (jobs, key) = (Arc::clone(&jobs), Arc::clone(&key));
             std::thread::Builder::new()
                 .name(format!("sign-{number}"))
                 .spawn(move || {
-                    loop {
-                        let job = match queue.lock() {
-                            Ok(queue) => queue.recv(),
-                            Err(_) => return,
-                        };
-                        let Ok(Job {
-                            message,
-                            reply,
-                            _permit,
-                        }) = job
-                        else {
-                            return;
-                        };
+                    while let Some(job) = jobs.take() {
                         let mut signature = vec![0; key.public_modulus_len()];
-                        let signed =
-                            key.sign(padding, &SystemRandom::new(), &message, &mut signature);
-                        // Whoever asked may be gone; the signature then goes nowhere.
-                        let _ =
-                            reply.send(signed.map(|()| signature).map_err(|_| SignError::Failed));
+                        let random = SystemRandom::new();
+                        let signed = key.sign(padding, &random, &job.message, &mut signature);
+                        job.finish(signed.map(|()| signature).map_err(|_| SignError::Failed));
                     }
                 })?;
         }
-        let (places, waiting) = (Arc::new(Semaphore::new(depth)), AtomicUsize::new(0));
         Ok(Self {
             public,
             algorithm,
             jobs,
-            places,
-            waiting,
+            places: Places::new(threads),
         })
+    }
+}
+
+impl Drop for Threaded {
+    fn drop(&mut self) {
+        self.jobs.close();
     }
 }
 
@@ -299,18 +267,8 @@ impl Signer for Threaded {
         self.algorithm
     }
 
-    fn permit(&self, _: Share) -> BoxFuture<'_, Result<Permit, SignError>> {
-        Box::pin(async move {
-            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                return Ok(Permit::queued(place));
-            }
-            let _waiting = Waiting::enter(&self.waiting)?;
-            match tokio::time::timeout(WAIT, Arc::clone(&self.places).acquire_owned()).await {
-                Ok(Ok(place)) => Ok(Permit::queued(place)),
-                Ok(Err(_)) => Err(SignError::Failed),
-                Err(_) => Err(SignError::Busy),
-            }
-        })
+    fn permit(&self, share: Share) -> BoxFuture<'_, Result<Permit, SignError>> {
+        Box::pin(self.places.permit(share))
     }
 
     fn sign<'a>(
@@ -318,37 +276,7 @@ impl Signer for Threaded {
         permit: Permit,
         message: &'a [u8],
     ) -> BoxFuture<'a, Result<Vec<u8>, SignError>> {
-        let (reply, signature) = oneshot::channel();
-        let queued = self.jobs.try_send(Job {
-            message: message.to_vec(),
-            reply,
-            _permit: permit,
-        });
-        Box::pin(async move {
-            match queued {
-                Ok(()) => signature.await.unwrap_or(Err(SignError::Failed)),
-                Err(mpsc::TrySendError::Full(_)) => Err(SignError::Busy),
-                Err(mpsc::TrySendError::Disconnected(_)) => Err(SignError::Failed),
-            }
-        })
-    }
-}
-
-/// Counts one waiter for as long as it lives.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Result<Self, SignError> {
-        let entered = Self(count);
-        match count.fetch_add(1, Ordering::Relaxed) {
-            before if before < WAITERS => Ok(entered),
-            _ => Err(SignError::Busy),
-        }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut pending = self.jobs.push(message, permit);
+        Box::pin(async move { pending.signature().await })
     }
 }

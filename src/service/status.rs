@@ -187,6 +187,9 @@ impl Statuses {
             for responder in &issuer.responders {
                 let usable = responder.credential().usable_at(now);
                 usable.map_err(|error| format!("issuer `{name}`: {error}"))?;
+                if !responder.credential().signer().is_available() {
+                    return Err(format!("issuer `{name}`: a responder's key cannot be reached"));
+                }
             }
         }
         Ok(())

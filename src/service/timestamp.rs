@@ -181,6 +181,9 @@ impl Timestamping {
             }
             let usable = tsu.credential().usable_at(time.seconds());
             usable.map_err(|error| format!("tsu `{}`: {error}", tsu.name()))?;
+            if !tsu.credential().signer().is_available() {
+                return Err(format!("tsu `{}`: its key cannot be reached", tsu.name()));
+            }
         }
         Ok(())
     }

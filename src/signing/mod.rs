@@ -32,6 +32,7 @@ pub enum SignError {
 
 /// The right to one signature. Time is read only after it was given, so that no wait lies between the
 /// reading and the signature. Dropping it frees the place.
+#[derive(Debug)]
 pub struct Permit(#[allow(dead_code)] Option<tokio::sync::OwnedSemaphorePermit>);
 
 impl Permit {
@@ -53,6 +54,11 @@ pub trait Signer: Send + Sync + fmt::Debug {
 
     /// The algorithm of every signature this signer makes.
     fn algorithm(&self) -> SignatureAlgorithm;
+
+    /// Whether the key can be reached at present.
+    fn is_available(&self) -> bool {
+        true
+    }
 
     /// Waits for a place, bounded in number and time; [`SignError::Busy`] where there is none.
     fn permit(&self, share: Share) -> BoxFuture<'_, Result<Permit, SignError>>;

@@ -16,9 +16,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::{
-    wire::{certificate::Certificate, oid, time::Seconds},
-};
+use crate::wire::{certificate::Certificate, oid, time::Seconds};
 
 use crl::Crl;
 use folder::Folder;

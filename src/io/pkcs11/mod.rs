@@ -1,0 +1,220 @@
+//! Keys on a PKCS #11 token: [`open`] gives a [`Signer`] for a [`KeyOnToken`]. One OS thread owns one session;
+//! all threads of a key, over all tokens that hold it, take jobs from one queue, so that work goes to
+//! whatever works. The batch is the backpressure: who finds no place is told at once. Nothing is looked up
+//! after a session was opened.
+
+mod module;
+mod scheme;
+mod worker;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use cryptoki::{error::Error, types::AuthPin};
+
+use super::{jobs::Jobs, places::Places};
+use crate::{
+    signing::{BoxFuture, Permit, Share, SignError, Signer},
+    wire::{algorithm::SignatureAlgorithm, certificate::PublicKey},
+};
+use scheme::Scheme;
+use worker::Worker;
+
+pub use module::{Module, Modules};
+
+/// Which token of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenChoice {
+    Label(String),
+    Serial(String),
+    Slot(u64),
+}
+
+impl fmt::Display for TokenChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label(label) => write!(f, "token `{label}`"),
+            Self::Serial(serial) => write!(f, "token of serial `{serial}`"),
+            Self::Slot(slot) => write!(f, "slot {slot}"),
+        }
+    }
+}
+
+/// A key on one or more tokens of one module, and how it is used.
+#[derive(Debug, Clone)]
+pub struct KeyOnToken {
+    /// The module's shared library.
+    pub module: PathBuf,
+    /// Every token that holds the key; work goes to those that are well.
+    pub tokens: Vec<TokenChoice>,
+    /// CKA_LABEL.
+    pub label: Option<String>,
+    /// CKA_ID.
+    pub id: Option<Vec<u8>>,
+    pub pin: Option<AuthPin>,
+    /// Sessions on each token.
+    pub sessions: usize,
+    /// For one signature, with its wait at the device.
+    pub deadline: Duration,
+    /// Whether every signature is verified before it is used.
+    pub verify: bool,
+}
+
+/// Why a key on a token cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Pkcs11Error {
+    #[error("{path}: the PKCS #11 module cannot be loaded: {error}")]
+    Module { path: PathBuf, error: Error },
+    #[error("{0}: no such token; `gnomon keys list` shows those there are")]
+    NoToken(TokenChoice),
+    #[error("{0}: the PIN was refused; it is not tried again before gnomon is started anew")]
+    PinRefused(TokenChoice),
+    #[error("{choice}: no private key {wanted}; `gnomon keys list` shows those there are")]
+    NoKey { choice: TokenChoice, wanted: String },
+    #[error("{choice}: {count} private keys {wanted}; name one by label and id")]
+    SeveralKeys {
+        choice: TokenChoice,
+        wanted: String,
+        count: usize,
+    },
+    #[error("{choice}: the key does not belong to the certificate, or signs wrongly")]
+    WrongKey { choice: TokenChoice },
+    #[error("a {kind} key cannot sign as {algorithm}")]
+    WrongAlgorithm {
+        kind: String,
+        algorithm: SignatureAlgorithm,
+    },
+    #[error("{choice}: {error}")]
+    Device { choice: TokenChoice, error: Error },
+    #[error("the threads that sign cannot be started: {0}")]
+    Threads(std::io::Error),
+}
+
+/// Opens the key whose public half is `public`, and shows by a signature on every token that it is the one.
+/// One token that works is enough; those that do not are tried again while the appliance runs.
+pub fn open(
+    modules: &Modules,
+    key: &KeyOnToken,
+    public: &PublicKey,
+    algorithm: Option<SignatureAlgorithm>,
+) -> Result<Arc<dyn Signer>, Pkcs11Error> {
+    let scheme = Scheme::new(public.kind(), algorithm)?;
+    let module = modules.open(&key.module)?;
+    let (jobs, healthy) = (Arc::new(Jobs::default()), Arc::new(AtomicUsize::new(0)));
+    let mut first_failure = None;
+    let mut workers = Vec::new();
+    for choice in &key.tokens {
+        let worker = Worker {
+            module: Arc::clone(&module),
+            choice: choice.clone(),
+            key: key.clone(),
+            scheme,
+            public: public.clone(),
+            jobs: Arc::clone(&jobs),
+            healthy: Arc::clone(&healthy),
+        };
+        if let Err(error) = worker.prove() {
+            tracing::warn!("{error}");
+            first_failure.get_or_insert(error);
+        }
+        workers.extend(std::iter::repeat_n(worker, key.sessions.max(1)));
+    }
+    let works = workers
+        .iter()
+        .any(|worker| worker.module.is_logged_in(&worker.choice));
+    if let Some(error) = first_failure.filter(|_| !works) {
+        return Err(error);
+    }
+    let sessions = workers.len();
+    for (number, worker) in workers.into_iter().enumerate() {
+        std::thread::Builder::new()
+            .name(format!("hsm-{number}"))
+            .spawn(move || worker.run())
+            .map_err(Pkcs11Error::Threads)?;
+    }
+    Ok(Arc::new(Device {
+        public: public.clone(),
+        algorithm: scheme.algorithm(),
+        jobs,
+        healthy,
+        places: Places::new(sessions),
+        deadline: key.deadline,
+    }))
+}
+
+/// A key behind sessions.
+struct Device {
+    public: PublicKey,
+    algorithm: SignatureAlgorithm,
+    jobs: Arc<Jobs>,
+    /// Sessions that are open and not stuck.
+    healthy: Arc<AtomicUsize>,
+    places: Places,
+    deadline: Duration,
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.jobs.close();
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({})", self.algorithm)
+    }
+}
+
+impl Signer for Device {
+    fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+
+    fn is_available(&self) -> bool {
+        self.healthy.load(Ordering::Acquire) > 0
+    }
+
+    fn permit(&self, share: Share) -> BoxFuture<'_, Result<Permit, SignError>> {
+        Box::pin(async move {
+            if !self.is_available() {
+                return Err(SignError::Failed);
+            }
+            self.places.permit(share).await
+        })
+    }
+
+    fn sign<'a>(
+        &'a self,
+        permit: Permit,
+        message: &'a [u8],
+    ) -> BoxFuture<'a, Result<Vec<u8>, SignError>> {
+        let mut pending = self.jobs.push(message, permit);
+        Box::pin(async move {
+            match tokio::time::timeout(self.deadline, pending.signature()).await {
+                Ok(signature) => signature,
+                Err(_) => {
+                    if pending.give_up() {
+                        // The thread is left behind; it counts again when the call returns.
+                        self.healthy.fetch_sub(1, Ordering::AcqRel);
+                        tracing::error!(
+                            "a signature has taken more than {} ms on the token; its session counts as stuck",
+                            self.deadline.as_millis()
+                        );
+                    }
+                    Err(SignError::Failed)
+                }
+            }
+        })
+    }
+}

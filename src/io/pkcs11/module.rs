@@ -1,0 +1,199 @@
+//! Modules and tokens: [`Modules`] loads each shared library once, [`Module`] finds tokens, logs in once a
+//! token, and starts the library anew when nothing else helps.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
+
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    error::{Error, RvError},
+    session::{Session, SessionState, UserType},
+    slot::Slot,
+    types::AuthPin,
+};
+
+use super::{Pkcs11Error, TokenChoice};
+
+/// All modules that are loaded. A library is initialised once a process, whoever uses it.
+#[derive(Debug, Default)]
+pub struct Modules(Mutex<HashMap<PathBuf, Arc<Module>>>);
+
+/// One loaded library.
+#[derive(Debug)]
+pub struct Module {
+    context: Pkcs11,
+    /// Every call into the library holds it for reading; to start the library anew takes it for writing. The
+    /// number counts the starts: sessions of an earlier one are void.
+    gate: RwLock<u64>,
+    logins: Mutex<HashMap<u64, Login>>,
+}
+
+#[derive(Debug)]
+enum Login {
+    /// The session that keeps the token logged in.
+    Kept(Session),
+    /// Tried once, and never again: tokens lock themselves after a few wrong PINs.
+    Refused,
+}
+
+impl Modules {
+    /// The module of this library.
+    pub fn open(&self, path: &Path) -> Result<Arc<Module>, Pkcs11Error> {
+        let mut modules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = modules.get(path) {
+            return Ok(Arc::clone(module));
+        }
+        let failed = |error| Pkcs11Error::Module {
+            path: path.to_owned(),
+            error,
+        };
+        let context = Pkcs11::new(path).map_err(failed)?;
+        initialise(&context).map_err(failed)?;
+        let module = Arc::new(Module {
+            context,
+            gate: RwLock::new(0),
+            logins: Mutex::default(),
+        });
+        modules.insert(path.to_owned(), Arc::clone(&module));
+        Ok(module)
+    }
+}
+
+/// With locking of its own: SoftHSM crashes under threads without it.
+fn initialise(context: &Pkcs11) -> Result<(), Error> {
+    match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+        other => other,
+    }
+}
+
+impl Module {
+    /// Holds off a new start of the library; gives the number of the present one.
+    pub fn enter(&self) -> RwLockReadGuard<'_, u64> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub const fn context(&self) -> &Pkcs11 {
+        &self.context
+    }
+
+    /// The slot of a token.
+    pub fn slot(&self, choice: &TokenChoice) -> Result<Slot, Pkcs11Error> {
+        let failed = |error| Pkcs11Error::Device {
+            choice: choice.clone(),
+            error,
+        };
+        for slot in self.context.get_slots_with_token().map_err(failed)? {
+            let found = match choice {
+                TokenChoice::Slot(wanted) => slot.id() == *wanted,
+                TokenChoice::Label(label) => self
+                    .context
+                    .get_token_info(slot)
+                    .is_ok_and(|info| info.label() == label),
+                TokenChoice::Serial(serial) => self
+                    .context
+                    .get_token_info(slot)
+                    .is_ok_and(|info| info.serial_number() == serial),
+            };
+            if found {
+                return Ok(slot);
+            }
+        }
+        Err(Pkcs11Error::NoToken(choice.clone()))
+    }
+
+    /// A session on a token that is logged in. It is not closed by itself: after a new start of the library
+    /// its handle may be another's.
+    pub fn session(
+        &self,
+        choice: &TokenChoice,
+        pin: Option<&AuthPin>,
+    ) -> Result<Session, Pkcs11Error> {
+        let failed = |error| Pkcs11Error::Device {
+            choice: choice.clone(),
+            error,
+        };
+        let slot = self.slot(choice)?;
+        self.log_in(choice, slot, pin)?;
+        self.context.open_ro_session_no_drop(slot).map_err(failed)
+    }
+
+    /// Whether a token was reached and took its PIN.
+    pub fn is_logged_in(&self, choice: &TokenChoice) -> bool {
+        let slot = self.slot(choice).map(|slot| slot.id());
+        slot.is_ok_and(|slot| matches!(self.logins().get(&slot), Some(Login::Kept(_))))
+    }
+
+    fn log_in(
+        &self,
+        choice: &TokenChoice,
+        slot: Slot,
+        pin: Option<&AuthPin>,
+    ) -> Result<(), Pkcs11Error> {
+        let failed = |error| Pkcs11Error::Device {
+            choice: choice.clone(),
+            error,
+        };
+        let mut logins = self.logins();
+        match logins.get(&slot.id()) {
+            Some(Login::Refused) => return Err(Pkcs11Error::PinRefused(choice.clone())),
+            Some(Login::Kept(session)) if is_user(session) => return Ok(()),
+            _ => {}
+        }
+        let session = self.context.open_ro_session_no_drop(slot).map_err(failed)?;
+        match pin.map_or(Ok(()), |pin| session.login(UserType::User, Some(pin))) {
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
+                logins.insert(slot.id(), Login::Kept(session));
+                Ok(())
+            }
+            Err(Error::Pkcs11(
+                RvError::PinIncorrect
+                | RvError::PinInvalid
+                | RvError::PinLenRange
+                | RvError::PinExpired
+                | RvError::PinLocked,
+                _,
+            )) => {
+                logins.insert(slot.id(), Login::Refused);
+                Err(Pkcs11Error::PinRefused(choice.clone()))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Starts the library anew, unless another did since `generation`, or a call is stuck inside.
+    pub fn start_anew(&self, generation: u64) -> Result<(), Error> {
+        const TRIES: u32 = 100;
+        for _ in 0..TRIES {
+            if let Ok(mut gate) = self.gate.try_write() {
+                if *gate != generation {
+                    return Ok(());
+                }
+                let mut logins = self.logins();
+                logins.retain(|_, login| matches!(login, Login::Refused));
+                let _ = self.context.clone().finalize();
+                *gate += 1;
+                return initialise(&self.context);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    fn logins(&self) -> MutexGuard<'_, HashMap<u64, Login>> {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_user(session: &Session) -> bool {
+    session.get_session_info().is_ok_and(|info| {
+        matches!(
+            info.session_state(),
+            SessionState::RoUser | SessionState::RwUser
+        )
+    })
+}

@@ -1,0 +1,203 @@
+//! One thread, one session: [`Worker::run`] opens it, signs what the queue holds, and opens it again when the
+//! device loses it. A device in trouble is a normal event: the job fails, the log says so once, and the
+//! session is tried again at growing intervals.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use cryptoki::{
+    object::{Attribute, ObjectClass, ObjectHandle},
+    session::Session,
+};
+
+use super::{KeyOnToken, Module, Pkcs11Error, Scheme, TokenChoice};
+use crate::{io::jobs::Jobs, signing::SignError, wire::certificate::PublicKey};
+
+/// Between two attempts to open a session: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// After how many failed attempts the library is started anew.
+const PATIENCE: u32 = 4;
+
+/// What a thread needs to sign with one key on one token.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    pub module: Arc<Module>,
+    pub choice: TokenChoice,
+    pub key: KeyOnToken,
+    pub scheme: Scheme,
+    pub public: PublicKey,
+    pub jobs: Arc<Jobs>,
+    /// Sessions that are open and not stuck.
+    pub healthy: Arc<AtomicUsize>,
+}
+
+/// An open session with the key found on it.
+struct Open {
+    session: Session,
+    key: ObjectHandle,
+    /// The library's start it belongs to.
+    generation: u64,
+}
+
+impl Worker {
+    /// Shows with one signature that the key on the token is the one.
+    pub fn prove(&self) -> Result<(), Pkcs11Error> {
+        let open = self.open()?;
+        let _ = open.session.close();
+        Ok(())
+    }
+
+    /// Signs until the queue is closed.
+    pub fn run(self) {
+        let mut failures = 0;
+        let mut troubled = false;
+        loop {
+            let mut open = match self.open() {
+                Ok(open) => open,
+                Err(error) => {
+                    if !std::mem::replace(&mut troubled, true) {
+                        tracing::error!("{error}; it is tried again");
+                    }
+                    failures += 1;
+                    if failures % PATIENCE == 0 && !matches!(error, Pkcs11Error::PinRefused(_)) {
+                        let generation = *self.module.enter();
+                        let _ = self.module.start_anew(generation);
+                    }
+                    let pause = FIRST_PAUSE
+                        .saturating_mul(1 << failures.min(7))
+                        .min(LONGEST_PAUSE);
+                    if self.jobs.closes_within(pause) {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            if std::mem::replace(&mut troubled, false) {
+                tracing::info!("{}: signs again", self.choice);
+            }
+            failures = 0;
+            self.healthy.fetch_add(1, Ordering::AcqRel);
+            let end = self.serve(&mut open);
+            self.healthy.fetch_sub(1, Ordering::AcqRel);
+            // The handle of a session that the library's new start voided may be another's by now.
+            if *self.module.enter() == open.generation {
+                let _ = open.session.close();
+            }
+            match end {
+                None => return,
+                Some(error) => {
+                    troubled = true;
+                    tracing::error!("{}: {error}; the session is opened anew", self.choice);
+                }
+            }
+        }
+    }
+
+    /// Signs with an open session until the queue is closed or something fails.
+    fn serve(&self, open: &mut Open) -> Option<String> {
+        while let Some(job) = self.jobs.take() {
+            let signature = self.sign(open, &job.message);
+            let (reply, failure) = match signature {
+                Ok(signature) => (Ok(signature), None),
+                Err(failure) => (Err(SignError::Failed), Some(failure)),
+            };
+            if !job.finish(reply) {
+                // Who gave it up has counted this session out; the call has come back after all.
+                self.healthy.fetch_add(1, Ordering::AcqRel);
+            }
+            if failure.is_some() {
+                return failure;
+            }
+        }
+        None
+    }
+
+    fn sign(&self, open: &mut Open, message: &[u8]) -> Result<Vec<u8>, String> {
+        if *self.module.enter() != open.generation {
+            // Another thread started the library anew; this session ended with the old one.
+            *open = self.open().map_err(|error| error.to_string())?;
+        }
+        let inside = self.module.enter();
+        let signature = self.scheme.sign(&open.session, open.key, message);
+        drop(inside);
+        let signature = signature.map_err(|error| error.to_string())?;
+        if self.key.verify && !self.verifies(message, &signature) {
+            return Err("the token gave a wrong signature, which was not used".into());
+        }
+        Ok(signature)
+    }
+
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.scheme
+            .algorithm()
+            .verify(&self.public, message, signature)
+    }
+
+    fn open(&self) -> Result<Open, Pkcs11Error> {
+        let inside = self.module.enter();
+        let session = self.module.session(&self.choice, self.key.pin.as_ref())?;
+        let key = find(&session, &self.choice, &self.key)?;
+        const MESSAGE: &[u8] = b"gnomon: is this the key?";
+        let failed = |error| Pkcs11Error::Device {
+            choice: self.choice.clone(),
+            error,
+        };
+        let signature = self.scheme.sign(&session, key, MESSAGE).map_err(failed);
+        match signature {
+            Ok(signature) if self.verifies(MESSAGE, &signature) => Ok(Open {
+                session,
+                key,
+                generation: *inside,
+            }),
+            Ok(_) => {
+                let _ = session.close();
+                Err(Pkcs11Error::WrongKey {
+                    choice: self.choice.clone(),
+                })
+            }
+            Err(error) => {
+                let _ = session.close();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The private key by label and id: exactly one.
+fn find(
+    session: &Session,
+    choice: &TokenChoice,
+    key: &KeyOnToken,
+) -> Result<ObjectHandle, Pkcs11Error> {
+    let mut template = vec![Attribute::Class(ObjectClass::PRIVATE_KEY)];
+    let mut wanted = Vec::new();
+    if let Some(label) = &key.label {
+        template.push(Attribute::Label(label.clone().into_bytes()));
+        wanted.push(format!("labelled `{label}`"));
+    }
+    if let Some(id) = &key.id {
+        template.push(Attribute::Id(id.clone()));
+        wanted.push(format!("of id {}", hex::encode(id)));
+    }
+    let (choice, wanted) = (choice.clone(), wanted.join(" "));
+    let found = match session.find_objects(&template) {
+        Ok(found) => found,
+        Err(error) => return Err(Pkcs11Error::Device { choice, error }),
+    };
+    match found.as_slice() {
+        [] => Err(Pkcs11Error::NoKey { choice, wanted }),
+        [one] => Ok(*one),
+        several => Err(Pkcs11Error::SeveralKeys {
+            choice,
+            wanted,
+            count: several.len(),
+        }),
+    }
+}
