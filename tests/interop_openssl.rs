@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use support::{Folder, Gnomon, fails, run};
+use support::{Folder, Gnomon, fails, issue_tsu, run};
 
 /// Makes a query with OpenSSL, POSTs it to `path`, and gives the files of query and reply.
 fn stamp(gnomon: &Gnomon, path: &str, options: &[&str]) -> (String, String) {
@@ -147,49 +147,6 @@ fn a_policy_picks_its_tsu_on_the_default_path_and_a_name_is_that_tsu_alone() {
     );
 }
 
-/// A key and certificate of the demo's CA with this `openssl genpkey` algorithm.
-fn issue(dir: &Folder, name: &str, algorithm: &[&str], extensions: &str) {
-    let (key, csr, pem) = (
-        dir.path(&format!("{name}.key")),
-        dir.path(&format!("{name}.csr")),
-        dir.path(&format!("{name}.pem")),
-    );
-    let (issuing, issuing_key) = (dir.path("issuing.pem"), dir.path("issuing.key"));
-    let file = dir.path(&format!("{name}.ext"));
-    fs::write(&file, extensions).unwrap();
-    run(
-        "openssl",
-        &[&["genpkey", "-out", &key][..], algorithm].concat(),
-    );
-    let subject = format!("/CN={name}");
-    run(
-        "openssl",
-        &["req", "-new", "-key", &key, "-subj", &subject, "-out", &csr],
-    );
-    run(
-        "openssl",
-        &[
-            "x509",
-            "-req",
-            "-in",
-            &csr,
-            "-CA",
-            &issuing,
-            "-CAkey",
-            &issuing_key,
-            "-days",
-            "30",
-            "-extfile",
-            &file,
-            "-out",
-            &pem,
-        ],
-    );
-}
-
-const TSU_EXTENSIONS: &str = "keyUsage=critical,digitalSignature\n\
-    extendedKeyUsage=critical,timeStamping\nauthorityKeyIdentifier=keyid\n";
-
 #[test]
 fn every_kind_of_key_signs_tokens_that_openssl_verifies() {
     let kinds: [(&str, &[&str], Option<&str>); 7] = [
@@ -229,7 +186,7 @@ fn every_kind_of_key_signs_tokens_that_openssl_verifies() {
     let (listen, admin) = support::prepare(&dir);
     let mut config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
     for (index, (name, algorithm, signature)) in kinds.iter().enumerate() {
-        issue(&dir, name, algorithm, TSU_EXTENSIONS);
+        issue_tsu(&dir, name, algorithm);
         let signature = signature
             .map(|signature| format!("signature = \"{signature}\"\n"))
             .unwrap_or_default();

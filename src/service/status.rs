@@ -188,7 +188,9 @@ impl Statuses {
                 let usable = responder.credential().usable_at(now);
                 usable.map_err(|error| format!("issuer `{name}`: {error}"))?;
                 if !responder.credential().signer().is_available() {
-                    return Err(format!("issuer `{name}`: a responder's key cannot be reached"));
+                    return Err(format!(
+                        "issuer `{name}`: a responder's key cannot be reached"
+                    ));
                 }
             }
         }

@@ -300,3 +300,47 @@ pub fn http(address: SocketAddr, request: &[u8]) -> Response {
     stream.read_to_end(&mut octets).unwrap();
     Response::parse(&octets)
 }
+
+/// Makes `NAME.key` and `NAME.pem`, a TSU's certificate by the demo's CA, with this `openssl genpkey`
+/// algorithm.
+pub fn issue_tsu(dir: &Folder, name: &str, algorithm: &[&str]) {
+    let (key, csr, pem) = (
+        dir.path(&format!("{name}.key")),
+        dir.path(&format!("{name}.csr")),
+        dir.path(&format!("{name}.pem")),
+    );
+    let (issuing, issuing_key) = (dir.path("issuing.pem"), dir.path("issuing.key"));
+    let file = dir.path(&format!("{name}.ext"));
+    fs::write(&file, TSU_EXTENSIONS).unwrap();
+    run(
+        "openssl",
+        &[&["genpkey", "-out", &key][..], algorithm].concat(),
+    );
+    let subject = format!("/CN={name}");
+    run(
+        "openssl",
+        &["req", "-new", "-key", &key, "-subj", &subject, "-out", &csr],
+    );
+    run(
+        "openssl",
+        &[
+            "x509",
+            "-req",
+            "-in",
+            &csr,
+            "-CA",
+            &issuing,
+            "-CAkey",
+            &issuing_key,
+            "-days",
+            "30",
+            "-extfile",
+            &file,
+            "-out",
+            &pem,
+        ],
+    );
+}
+
+const TSU_EXTENSIONS: &str = "keyUsage=critical,digitalSignature\n\
+    extendedKeyUsage=critical,timeStamping\nauthorityKeyIdentifier=keyid\n";

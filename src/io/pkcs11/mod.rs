@@ -108,7 +108,7 @@ pub fn open(
     let scheme = Scheme::new(public.kind(), algorithm)?;
     let module = modules.open(&key.module)?;
     let (jobs, healthy) = (Arc::new(Jobs::default()), Arc::new(AtomicUsize::new(0)));
-    let mut first_failure = None;
+    let (mut works, mut away) = (false, None);
     let mut workers = Vec::new();
     for choice in &key.tokens {
         let worker = Worker {
@@ -120,17 +120,20 @@ pub fn open(
             jobs: Arc::clone(&jobs),
             healthy: Arc::clone(&healthy),
         };
-        if let Err(error) = worker.prove() {
-            tracing::warn!("{error}");
-            first_failure.get_or_insert(error);
+        match worker.prove() {
+            Ok(()) => works = true,
+            // It may come, or come back; what else is wrong is the operator's to mend.
+            Err(error @ (Pkcs11Error::NoToken(_) | Pkcs11Error::Device { .. })) => {
+                away.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
         }
         workers.extend(std::iter::repeat_n(worker, key.sessions.max(1)));
     }
-    let works = workers
-        .iter()
-        .any(|worker| worker.module.is_logged_in(&worker.choice));
-    if let Some(error) = first_failure.filter(|_| !works) {
-        return Err(error);
+    match away {
+        Some(error) if !works => return Err(error),
+        Some(error) => tracing::warn!("{error}; the other tokens serve"),
+        None => {}
     }
     let sessions = workers.len();
     for (number, worker) in workers.into_iter().enumerate() {

@@ -122,12 +122,6 @@ impl Module {
         self.context.open_ro_session_no_drop(slot).map_err(failed)
     }
 
-    /// Whether a token was reached and took its PIN.
-    pub fn is_logged_in(&self, choice: &TokenChoice) -> bool {
-        let slot = self.slot(choice).map(|slot| slot.id());
-        slot.is_ok_and(|slot| matches!(self.logins().get(&slot), Some(Login::Kept(_))))
-    }
-
     fn log_in(
         &self,
         choice: &TokenChoice,

@@ -11,12 +11,17 @@ use std::{
 };
 
 use cryptoki::{
-    object::{Attribute, ObjectClass, ObjectHandle},
+    error::Error,
+    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
 
 use super::{KeyOnToken, Module, Pkcs11Error, Scheme, TokenChoice};
-use crate::{io::jobs::Jobs, signing::SignError, wire::certificate::PublicKey};
+use crate::{
+    io::jobs::Jobs,
+    signing::SignError,
+    wire::{algorithm::KeyKind, certificate::PublicKey},
+};
 
 /// Between two attempts to open a session: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -144,11 +149,16 @@ impl Worker {
         let inside = self.module.enter();
         let session = self.module.session(&self.choice, self.key.pin.as_ref())?;
         let key = find(&session, &self.choice, &self.key)?;
-        const MESSAGE: &[u8] = b"gnomon: is this the key?";
         let failed = |error| Pkcs11Error::Device {
             choice: self.choice.clone(),
             error,
         };
+        if !is_of_kind(&session, key, self.public.kind()).map_err(failed)? {
+            return Err(Pkcs11Error::WrongKey {
+                choice: self.choice.clone(),
+            });
+        }
+        const MESSAGE: &[u8] = b"gnomon: is this the key?";
         let signature = self.scheme.sign(&session, key, MESSAGE).map_err(failed);
         match signature {
             Ok(signature) if self.verifies(MESSAGE, &signature) => Ok(Open {
@@ -168,6 +178,18 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether the key can be of the certificate's kind at all; a mechanism on another kind makes some modules
+/// fail for good.
+fn is_of_kind(session: &Session, key: ObjectHandle, kind: KeyKind) -> Result<bool, Error> {
+    let wanted = match kind {
+        KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => KeyType::EC,
+        KeyKind::Rsa { .. } => KeyType::RSA,
+        KeyKind::Ed25519 => KeyType::EC_EDWARDS,
+    };
+    let found = session.get_attributes(key, &[AttributeType::KeyType])?;
+    Ok(found.contains(&Attribute::KeyType(wanted)))
 }
 
 /// The private key by label and id: exactly one.

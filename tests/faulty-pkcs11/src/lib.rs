@@ -1,0 +1,224 @@
+//! A PKCS #11 module for tests. It forwards every call to SoftHSM (`FAULTY_PKCS11_MODULE`), and does to the calls
+//! that signing is made of what the control file (`FAULTY_PKCS11_CONTROL`) says, read at every signature:
+//!
+//! - `delay MS`: C_Sign takes at least this long;
+//! - `fail CKR COUNT`: the next COUNT calls of C_Sign since the file was written return this number;
+//! - `fail-open CKR`: C_OpenSession returns it;
+//! - `hang`: C_Sign does not return while the file says so;
+//! - `corrupt COUNT`: the next COUNT signatures have a bit turned.
+//!
+//! Calls are counted by name in the control file's neighbour, `.calls`, at C_Finalize and after each C_Sign.
+#![allow(non_snake_case, clippy::missing_safety_doc)]
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    mem::MaybeUninit,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use cryptoki_sys::{
+    CK_BYTE_PTR, CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR, CK_FUNCTION_LIST_PTR_PTR,
+    CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE_PTR, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
+    CK_ULONG_PTR, CKR_FUNCTION_FAILED, CKR_OK, Pkcs11,
+};
+
+struct Real {
+    _library: Pkcs11,
+    list: CK_FUNCTION_LIST,
+}
+
+static REAL: OnceLock<Real> = OnceLock::new();
+static OURS: OnceLock<CK_FUNCTION_LIST> = OnceLock::new();
+static STATE: Mutex<State> = Mutex::new(State {
+    written: None,
+    done: 0,
+    calls: BTreeMap::new(),
+});
+
+struct State {
+    /// When the control file that `done` counts for was written.
+    written: Option<SystemTime>,
+    /// Faults dealt out since then.
+    done: u64,
+    calls: BTreeMap<&'static str, u64>,
+}
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn control() -> OsString {
+    std::env::var_os("FAULTY_PKCS11_CONTROL").unwrap_or_default()
+}
+
+/// The control file's words, if there is one.
+fn order() -> Vec<String> {
+    let text = fs::read_to_string(control()).unwrap_or_default();
+    let written = fs::metadata(control())
+        .and_then(|metadata| metadata.modified())
+        .ok();
+    let mut state = state();
+    if state.written != written {
+        state.written = written;
+        state.done = 0;
+    }
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether one of `count` faults is left to deal out.
+fn one_of(count: &str) -> bool {
+    let mut state = state();
+    state.done += 1;
+    count.parse().is_ok_and(|count: u64| state.done <= count)
+}
+
+fn count(name: &'static str) {
+    *state().calls.entry(name).or_default() += 1;
+}
+
+fn write_counts() {
+    let mut path = control();
+    path.push(".calls");
+    let text: String = state()
+        .calls
+        .iter()
+        .map(|(name, count)| format!("{name} {count}\n"))
+        .collect();
+    let _ = fs::write(path, text);
+}
+
+fn real() -> &'static CK_FUNCTION_LIST {
+    &REAL.get_or_init(load).list
+}
+
+fn load() -> Real {
+    let path = std::env::var_os("FAULTY_PKCS11_MODULE").expect("FAULTY_PKCS11_MODULE is not set");
+    // SAFETY: SoftHSM is a PKCS #11 module; its list is valid as long as the library is loaded.
+    unsafe {
+        let library = Pkcs11::new(path).expect("the module behind cannot be loaded");
+        let mut list = MaybeUninit::<CK_FUNCTION_LIST_PTR>::uninit();
+        assert_eq!(library.C_GetFunctionList(list.as_mut_ptr()), CKR_OK);
+        let list = *list.assume_init();
+        Real {
+            _library: library,
+            list,
+        }
+    }
+}
+
+/// The entry point: SoftHSM's functions but for a few.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK_RV {
+    let ours = OURS.get_or_init(|| {
+        let mut ours = *real();
+        ours.C_OpenSession = Some(open_session);
+        ours.C_FindObjects = Some(find_objects);
+        ours.C_SignInit = Some(sign_init);
+        ours.C_Sign = Some(sign);
+        ours.C_Login = Some(login);
+        ours
+    });
+    // SAFETY: the caller gives a place for one pointer, and nobody writes through it (PKCS #11 5.4).
+    unsafe { *list = std::ptr::from_ref(ours).cast_mut() };
+    CKR_OK
+}
+
+unsafe extern "C" fn open_session(
+    slot: cryptoki_sys::CK_SLOT_ID,
+    flags: cryptoki_sys::CK_FLAGS,
+    application: *mut std::os::raw::c_void,
+    notify: cryptoki_sys::CK_NOTIFY,
+    session: cryptoki_sys::CK_SESSION_HANDLE_PTR,
+) -> CK_RV {
+    count("C_OpenSession");
+    if let [word, code] = order().as_slice()
+        && word == "fail-open"
+    {
+        return code.parse().unwrap_or(CKR_FUNCTION_FAILED);
+    }
+    // SAFETY: the arguments go through as they came.
+    unsafe { real().C_OpenSession.unwrap()(slot, flags, application, notify, session) }
+}
+
+unsafe extern "C" fn login(
+    session: CK_SESSION_HANDLE,
+    user: cryptoki_sys::CK_USER_TYPE,
+    pin: cryptoki_sys::CK_UTF8CHAR_PTR,
+    length: CK_ULONG,
+) -> CK_RV {
+    count("C_Login");
+    write_counts();
+    // SAFETY: the arguments go through as they came.
+    unsafe { real().C_Login.unwrap()(session, user, pin, length) }
+}
+
+unsafe extern "C" fn find_objects(
+    session: CK_SESSION_HANDLE,
+    objects: CK_OBJECT_HANDLE_PTR,
+    most: CK_ULONG,
+    found: CK_ULONG_PTR,
+) -> CK_RV {
+    count("C_FindObjects");
+    // SAFETY: the arguments go through as they came.
+    unsafe { real().C_FindObjects.unwrap()(session, objects, most, found) }
+}
+
+unsafe extern "C" fn sign_init(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    key: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    count("C_SignInit");
+    // SAFETY: the arguments go through as they came.
+    unsafe { real().C_SignInit.unwrap()(session, mechanism, key) }
+}
+
+unsafe extern "C" fn sign(
+    session: CK_SESSION_HANDLE,
+    data: CK_BYTE_PTR,
+    data_length: CK_ULONG,
+    signature: CK_BYTE_PTR,
+    signature_length: CK_ULONG_PTR,
+) -> CK_RV {
+    let real_sign = real().C_Sign.unwrap();
+    if signature.is_null() {
+        // Asked for the length only.
+        // SAFETY: the arguments go through as they came.
+        return unsafe { real_sign(session, data, data_length, signature, signature_length) };
+    }
+    count("C_Sign");
+    let mut corrupt = false;
+    loop {
+        let order = order();
+        let words: Vec<_> = order.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["hang"] => {
+                thread::sleep(Duration::from_millis(20));
+                continue;
+            }
+            ["delay", ms] => thread::sleep(Duration::from_millis(ms.parse().unwrap_or(0))),
+            ["fail", code, times] if one_of(times) => {
+                // The operation that C_SignInit began ends with the real call.
+                // SAFETY: the arguments go through as they came.
+                unsafe { real_sign(session, data, data_length, signature, signature_length) };
+                write_counts();
+                return code.parse().unwrap_or(CKR_FUNCTION_FAILED);
+            }
+            ["corrupt", times] => corrupt = one_of(times),
+            _ => {}
+        }
+        break;
+    }
+    // SAFETY: the arguments go through as they came.
+    let result = unsafe { real_sign(session, data, data_length, signature, signature_length) };
+    if corrupt && result == CKR_OK {
+        // SAFETY: the real module has just written at least one octet there.
+        unsafe { *signature ^= 1 };
+    }
+    write_counts();
+    result
+}

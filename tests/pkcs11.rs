@@ -1,0 +1,545 @@
+//! Keys on a token: SoftHSM for every mechanism, verified by OpenSSL, and SoftHSM behind a module with faults on
+//! demand. A device in trouble costs refusals, never a wrong or lost token, and is used again without a
+//! restart.
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{Folder, Gnomon, gnomon, http, issue_tsu, prepare, run, text, wait_for};
+
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// A token in a folder, and the environment that makes SoftHSM see it.
+struct Token {
+    conf: String,
+    control: String,
+}
+
+impl Token {
+    fn new(dir: &Folder) -> Self {
+        fs::create_dir(dir.join("tokens")).unwrap();
+        let conf = dir.path("softhsm2.conf");
+        fs::write(
+            &conf,
+            format!(
+                "directories.tokendir = {}\nlog.level = ERROR\n",
+                dir.path("tokens")
+            ),
+        )
+        .unwrap();
+        fs::write(dir.join("pin"), "1234\n").unwrap();
+        run("chmod", &["600", &dir.path("pin")]);
+        let token = Self {
+            conf,
+            control: dir.path("control"),
+        };
+        token.softhsm(&[
+            "--init-token",
+            "--free",
+            "--label",
+            "gnomon",
+            "--pin",
+            "1234",
+            "--so-pin",
+            "5678",
+        ]);
+        token
+    }
+
+    fn softhsm(&self, arguments: &[&str]) {
+        let output = self
+            .around(Command::new("softhsm2-util"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+    }
+
+    fn import(&self, dir: &Folder, name: &str, id: &str) {
+        let file = dir.path(&format!("{name}.key"));
+        self.softhsm(&[
+            "--import", &file, "--token", "gnomon", "--label", name, "--id", id, "--pin", "1234",
+        ]);
+    }
+
+    fn around(&self, mut command: Command) -> Command {
+        command
+            .env("SOFTHSM2_CONF", &self.conf)
+            .env("FAULTY_PKCS11_MODULE", SOFTHSM)
+            .env("FAULTY_PKCS11_CONTROL", &self.control);
+        command
+    }
+
+    /// Tells the faulty module what to do from now on.
+    fn order(&self, what: &str) {
+        let next = format!("{}.next", self.control);
+        fs::write(&next, what).unwrap();
+        fs::rename(next, &self.control).unwrap();
+    }
+
+    fn calls(&self, name: &str) -> u64 {
+        let text = fs::read_to_string(format!("{}.calls", self.control)).unwrap_or_default();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.map_or(0, |count| count.parse().unwrap())
+    }
+
+    fn serve(&self, dir: Folder, config: &str) -> Gnomon {
+        let (listen, admin) = (support::free_port(), support::free_port());
+        let mut lines: Vec<_> = config.lines().map(str::to_owned).collect();
+        for line in &mut lines {
+            if line.starts_with("listen = ") {
+                *line = format!("listen = [\"{listen}\"]");
+            } else if line.starts_with("admin = ") {
+                *line = format!("admin = \"{admin}\"");
+            }
+        }
+        fs::write(dir.join("gnomon.toml"), lines.join("\n")).unwrap();
+        let command = gnomon(&["serve", "--config", &dir.path("gnomon.toml")]);
+        Gnomon::started(self.around(command), dir, listen, admin)
+    }
+}
+
+/// The faulty module, built with the workspace beside the gnomon of this build.
+fn faulty() -> PathBuf {
+    let module = Path::new(env!("CARGO_BIN_EXE_gnomon")).with_file_name("libfaulty_pkcs11.so");
+    assert!(
+        module.exists(),
+        "cargo build -p faulty-pkcs11 makes {}",
+        module.display()
+    );
+    module
+}
+
+fn query(dir: &Folder) -> (String, Vec<u8>) {
+    let file = dir.path("q.tsq");
+    run(
+        "openssl",
+        &[
+            "ts",
+            "-query",
+            "-digest",
+            &"00".repeat(32),
+            "-sha256",
+            "-cert",
+            "-out",
+            &file,
+        ],
+    );
+    (file.clone(), fs::read(file).unwrap())
+}
+
+fn granted(response: &[u8]) -> bool {
+    response.get(4..9) == Some(&[0x30, 3, 2, 1, 0])
+}
+
+fn verify(gnomon: &Gnomon, query: &str, response: &[u8]) {
+    let file = gnomon.dir.path("verify.tsr");
+    fs::write(&file, response).unwrap();
+    run(
+        "openssl",
+        &[
+            "ts",
+            "-verify",
+            "-in",
+            &file,
+            "-queryfile",
+            query,
+            "-CAfile",
+            &gnomon.dir.path("chain.pem"),
+        ],
+    );
+}
+
+#[test]
+fn every_mechanism_signs_what_openssl_verifies() {
+    let rsa: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072"];
+    let kinds: [(&str, &[&str], Option<&str>); 7] = [
+        (
+            "p256",
+            &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            None,
+        ),
+        (
+            "p384",
+            &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
+            None,
+        ),
+        ("rsa256", rsa, None),
+        ("rsa512", rsa, Some("rsa-sha512")),
+        ("pss256", rsa, Some("rsa-pss-sha256")),
+        ("pss384", rsa, Some("rsa-pss-sha384")),
+        ("ed25519", &["-algorithm", "ED25519"], None),
+    ];
+    let dir = Folder::new();
+    prepare(&dir);
+    let token = Token::new(&dir);
+    let mut config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    for (index, (name, algorithm, signature)) in kinds.iter().enumerate() {
+        issue_tsu(&dir, name, algorithm);
+        token.import(&dir, name, &format!("0{index}"));
+        let signature = signature.map_or(String::new(), |name| format!("signature = \"{name}\"\n"));
+        config += &format!(
+            "\n[[tsu]]\nname = \"{name}\"\ndemo = true\n{signature}certificate = \"{name}.pem\"\n\
+             chain = \"issuing.pem\"\npolicies = [\"1.2.3.{index}\"]\n\
+             key = {{ module = \"{SOFTHSM}\", token = \"gnomon\", label = \"{name}\", id = \"0{index}\", pin_file = \"pin\" }}\n"
+        );
+    }
+    // The responder's key is on the token too.
+    token.import(&dir, "ocsp", "0a");
+    let on_token = format!(
+        "key = {{ module = \"{SOFTHSM}\", token = \"gnomon\", id = \"0A\", pin_env = \"TEST_PIN\" }}"
+    );
+    assert!(config.contains("key = \"ocsp.key\""));
+    let config = config.replace("key = \"ocsp.key\"", &on_token);
+    let mut with_pin = Command::new("env");
+    with_pin.arg("TEST_PIN=1234");
+    let (listen, admin) = (support::free_port(), support::free_port());
+    let config = config
+        .lines()
+        .map(|line| match line {
+            line if line.starts_with("listen = ") => format!("listen = [\"{listen}\"]\n"),
+            line if line.starts_with("admin = ") => format!("admin = \"{admin}\"\n"),
+            line => format!("{line}\n"),
+        })
+        .collect::<String>();
+    fs::write(dir.join("gnomon.toml"), config).unwrap();
+    with_pin.args([
+        env!("CARGO_BIN_EXE_gnomon"),
+        "serve",
+        "--config",
+        &dir.path("gnomon.toml"),
+    ]);
+    let gnomon = Gnomon::started(token.around(with_pin), dir, listen, admin);
+    let (file, body) = query(&gnomon.dir);
+    for (name, ..) in kinds {
+        let response = gnomon.post(&format!("/tsa/{name}"), "", &body);
+        assert!(granted(&response.body), "{name}");
+        let (reply, token) = (gnomon.dir.path("r.tsr"), gnomon.dir.path("r.der"));
+        fs::write(&reply, &response.body).unwrap();
+        run(
+            "openssl",
+            &["ts", "-reply", "-in", &reply, "-token_out", "-out", &token],
+        );
+        match name {
+            // OpenSSL 3.0 verifies no Ed25519 in CMS; gnomon verified the signature before it left.
+            "ed25519" => {}
+            name if name.starts_with("pss") => {
+                let chain = gnomon.dir.path("chain.pem");
+                run(
+                    "openssl",
+                    &[
+                        "cms",
+                        "-verify",
+                        "-inform",
+                        "DER",
+                        "-in",
+                        &token,
+                        "-CAfile",
+                        &chain,
+                        "-purpose",
+                        "timestampsign",
+                        "-binary",
+                        "-out",
+                        &gnomon.dir.path("out"),
+                    ],
+                );
+            }
+            _ => verify(&gnomon, &file, &response.body),
+        }
+    }
+    let path = |name: &str| gnomon.dir.path(name);
+    let said = run(
+        "openssl",
+        &[
+            "ocsp",
+            "-issuer",
+            &path("issuing.pem"),
+            "-cert",
+            &path("good.pem"),
+            "-url",
+            &gnomon.url("/ocsp"),
+            "-CAfile",
+            &path("chain.pem"),
+        ],
+    );
+    assert!(said.contains("Response verify OK"), "{said}");
+}
+
+/// The demo's default TSU on the token behind the faulty module.
+fn faulty_gnomon(more: &str) -> (Gnomon, Token) {
+    let dir = Folder::new();
+    prepare(&dir);
+    let token = Token::new(&dir);
+    token.import(&dir, "tsu-ecdsa", "01");
+    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    let on_token = format!(
+        "key = {{ module = \"{}\", token = \"gnomon\", label = \"tsu-ecdsa\", pin_file = \"pin\", {more} }}",
+        faulty().display()
+    );
+    let gnomon = token.serve(
+        dir,
+        &config.replacen("key = \"tsu-ecdsa.key\"", &on_token, 1),
+    );
+    (gnomon, token)
+}
+
+fn is_ready(gnomon: &Gnomon) -> bool {
+    let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    http(gnomon.admin, request).status == 200
+}
+
+#[test]
+fn every_fault_costs_refusals_and_nothing_else() {
+    let (gnomon, token) = faulty_gnomon("sessions = 4, deadline = \"2s\"");
+    let (file, body) = query(&gnomon.dir);
+    let request = format!(
+        "POST /tsa HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let request = Arc::new([request.as_bytes(), &body].concat());
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (stop, request, address) = (Arc::clone(&stop), Arc::clone(&request), gnomon.listen);
+            thread::spawn(move || {
+                let mut answers = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    // Every request gets an answer: `http` fails the test otherwise.
+                    answers.push(http(address, &request));
+                }
+                answers
+            })
+        })
+        .collect();
+    let count =
+        |outcome: &str| gnomon.metric(&["gnomon_timestamp_responses_total", outcome, "ecdsa"]);
+    // DEVICE_ERROR, DEVICE_REMOVED, SESSION_HANDLE_INVALID, TOKEN_NOT_PRESENT, USER_NOT_LOGGED_IN,
+    // GENERAL_ERROR, FUNCTION_FAILED (PKCS #11 2.40, 5.1), and signatures that are wrong.
+    for fault in [
+        "fail 48 6",
+        "fail 50 6",
+        "fail 179 6",
+        "fail 224 6",
+        "fail 257 6",
+        "fail 5 6",
+        "fail 6 6",
+        "corrupt 6",
+    ] {
+        let (failed, issued) = (count("systemFailure"), count("granted"));
+        token.order(fault);
+        wait_for(&format!("refusals after {fault}"), || {
+            (count("systemFailure") > failed).then_some(())
+        });
+        wait_for(&format!("tokens after {fault}"), || {
+            (count("granted") > issued + 50.0).then_some(())
+        });
+    }
+    // No session can be opened for a while, so that the library is started anew.
+    token.order("fail-open 48");
+    run("sleep", &["0.1"]);
+    token.order("fail 179 8");
+    wait_for("trouble", || (count("systemFailure") > 50.0).then_some(()));
+    token.order("fail-open 48");
+    token.order("fail 179 1000000");
+    wait_for("no session left", || (!is_ready(&gnomon)).then_some(()));
+    token.order("");
+    wait_for("readiness", || is_ready(&gnomon).then_some(()));
+    stop.store(true, Ordering::Relaxed);
+    let mut tokens = 0;
+    for client in clients {
+        for answer in client.join().unwrap() {
+            assert!(matches!(answer.status, 200 | 503), "{}", answer.status);
+            if granted(&answer.body) {
+                tokens += 1;
+                // Each is verified, the tenth by OpenSSL and the others by what is left of it: all were
+                // verified before they left, and a corrupted one would be among any ten.
+                if tokens % 10 == 0 {
+                    verify(&gnomon, &file, &answer.body);
+                }
+            }
+        }
+    }
+    assert!(tokens > 400, "{tokens}");
+}
+
+#[test]
+fn a_hanging_device_is_left_behind_and_the_rest_goes_on() {
+    let (gnomon, token) = faulty_gnomon("sessions = 2, deadline = \"300ms\"");
+    let (file, body) = query(&gnomon.dir);
+    let path = |name: &str| gnomon.dir.path(name);
+    let ask = || {
+        run(
+            "openssl",
+            &[
+                "ocsp",
+                "-no_nonce",
+                "-issuer",
+                &path("issuing.pem"),
+                "-cert",
+                &path("good.pem"),
+                "-url",
+                &gnomon.url("/ocsp"),
+                "-CAfile",
+                &path("chain.pem"),
+            ],
+        )
+    };
+    ask();
+    token.order("hang");
+    // Two are stuck, and each is answered by its deadline; then nobody waits.
+    for _ in 0..2 {
+        let response = gnomon.post("/tsa/ecdsa", "", &body);
+        assert!(
+            response.body.ends_with(&[3, 5, 6, 0, 0, 0, 0x40]),
+            "systemFailure"
+        );
+    }
+    assert!(!is_ready(&gnomon));
+    let start = Instant::now();
+    assert!(!granted(&gnomon.post("/tsa/ecdsa", "", &body).body));
+    assert!(
+        start.elapsed() < Duration::from_millis(250),
+        "refused at once"
+    );
+    assert!(
+        granted(&gnomon.post("/tsa/rsa", "", &body).body),
+        "another key is not touched"
+    );
+    assert!(ask().contains("good.pem: good"));
+    token.order("");
+    wait_for("the device's return", || is_ready(&gnomon).then_some(()));
+    verify(&gnomon, &file, &gnomon.post("/tsa/ecdsa", "", &body).body);
+    // And the stop does not wait for a call that never returns.
+    token.order("hang");
+    gnomon.post("/tsa/ecdsa", "", &body);
+    gnomon.signal("TERM");
+    let start = Instant::now();
+    let (status, _dir) = gnomon.ended();
+    assert!(
+        status.success() && start.elapsed() < Duration::from_secs(8),
+        "{status}"
+    );
+}
+
+#[test]
+fn nothing_is_looked_up_after_the_start_and_one_login_serves_all_sessions() {
+    let (gnomon, token) = faulty_gnomon("sessions = 4");
+    let (_, body) = query(&gnomon.dir);
+    assert!(granted(&gnomon.post("/tsa/ecdsa", "", &body).body));
+    let before = token.calls("C_FindObjects");
+    assert!(before > 0);
+    for _ in 0..500 {
+        assert!(granted(&gnomon.post("/tsa/ecdsa", "", &body).body));
+    }
+    assert_eq!(token.calls("C_FindObjects"), before);
+    assert_eq!(token.calls("C_Login"), 1);
+    assert!(token.calls("C_Sign") >= 501);
+}
+
+#[test]
+fn what_is_wrong_with_a_token_is_said_and_a_wrong_pin_is_tried_once() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let token = Token::new(&dir);
+    token.import(&dir, "tsu-ecdsa", "01");
+    token.import(&dir, "tsu-rsa", "02");
+    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    fs::write(dir.join("wrong-pin"), "9999\n").unwrap();
+    fs::write(dir.join("open-pin"), "1234\n").unwrap();
+    run("chmod", &["600", &dir.path("wrong-pin")]);
+    run("chmod", &["644", &dir.path("open-pin")]);
+    let module = faulty();
+    let module = module.display();
+    for (key, expected) in [
+        (
+            format!(
+                "module = \"{module}\", token = \"gnomon\", label = \"tsu-ecdsa\", pin_file = \"wrong-pin\""
+            ),
+            "the PIN was refused",
+        ),
+        (
+            format!(
+                "module = \"{module}\", token = \"gnomon\", label = \"tsu-ecdsa\", pin_file = \"open-pin\""
+            ),
+            "can be read by others than its owner (mode 644)",
+        ),
+        (
+            format!(
+                "module = \"{module}\", token = \"gnomon\", label = \"tsu-ecdsa\", pin_env = \"NOT_SET\""
+            ),
+            "the environment variable NOT_SET",
+        ),
+        (
+            format!(
+                "module = \"{module}\", token = \"gnomon\", label = \"tsu-ecdsa\", pin_credential = \"pin\""
+            ),
+            "LoadCredential=pin:FILE",
+        ),
+        (
+            format!(
+                "module = \"{module}\", token = \"gnomon\", label = \"nobody\", pin_file = \"pin\""
+            ),
+            "token `gnomon`: no private key labelled `nobody`",
+        ),
+        (
+            format!(
+                "module = \"{module}\", token = \"gnomon\", label = \"tsu-rsa\", pin_file = \"pin\""
+            ),
+            "the key does not belong to the certificate",
+        ),
+        (
+            format!(
+                "module = \"{module}\", token = \"other\", label = \"tsu-ecdsa\", pin_file = \"pin\""
+            ),
+            "token `other`: no such token",
+        ),
+        (
+            "module = \"nowhere.so\", token = \"gnomon\", label = \"x\", pin_file = \"pin\"".into(),
+            "the PKCS #11 module cannot be loaded",
+        ),
+        (
+            format!("module = \"{module}\", token = \"gnomon\", pin_file = \"pin\""),
+            "neither label nor id",
+        ),
+        (
+            format!("module = \"{module}\", label = \"x\", pin_file = \"pin\""),
+            "no token; name it",
+        ),
+    ] {
+        let _ = fs::remove_file(format!("{}.calls", token.control));
+        let file = dir.path("wrong.toml");
+        fs::write(
+            &file,
+            config.replacen("key = \"tsu-ecdsa.key\"", &format!("key = {{ {key} }}"), 1),
+        )
+        .unwrap();
+        let output = token
+            .around(gnomon(&["check", "--config", &file]))
+            .output()
+            .unwrap();
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{key}: {said}");
+        assert!(
+            said.contains("tsu[0].key") && said.contains(expected),
+            "{key}: {said}"
+        );
+        assert!(token.calls("C_Login") <= 1, "{key}: a PIN is tried once");
+        assert!(
+            !said.contains("9999") && !said.contains("1234"),
+            "no PIN in a message: {said}"
+        );
+    }
+}
