@@ -48,7 +48,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "wire", "clock", "signing", "tsa", "ocsp", "service", "io", "config",
         ],
     ),
-    ("cli", &["wire", "io", "config", "daemon"]),
+    ("cli", &["wire", "signing", "io", "config", "daemon"]),
 ];
 
 /// Where each proof type is made, and nowhere else.

@@ -4,6 +4,7 @@
 
 mod check;
 pub mod demo;
+mod keys;
 mod serve;
 
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -41,6 +42,9 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Make, certify, test and destroy keys on a PKCS #11 token.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Say everything that is wrong or unwise in a configuration, and serve nothing.
     Check {
         /// The configuration file (TOML).
@@ -63,6 +67,7 @@ pub fn run() -> ExitCode {
     match arguments.command {
         Command::Demo { dir, listen, admin } => demo::run(&dir, listen, admin),
         Command::Serve { config } => serve::run(&config),
+        Command::Keys(command) => keys::run(&command),
         Command::Check { config } => check::run(&config),
     }
 }

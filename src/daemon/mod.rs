@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods)] // owns sockets and threads
 
 mod assemble;
-mod token_key;
+pub mod token_key;
 
 use std::{
     net::{SocketAddr, TcpListener},

@@ -10,6 +10,7 @@ pub mod crl;
 pub mod ocsp_request;
 pub mod ocsp_response;
 pub mod oid;
+pub mod pkcs10;
 pub mod time;
 pub mod tlv;
 pub mod tsp;

@@ -60,6 +60,8 @@ oids! {
     SIGNED_DATA = "1.2.840.113549.1.7.2";
     /// id-ct-TSTInfo (RFC 3161 2.4.2).
     TST_INFO = "1.2.840.113549.1.9.16.1.4";
+    /// extensionRequest (RFC 2985 5.4.2).
+    EXTENSION_REQUEST = "1.2.840.113549.1.9.14";
     /// id-contentType (RFC 5652 11.1).
     CONTENT_TYPE = "1.2.840.113549.1.9.3";
     /// id-messageDigest (RFC 5652 11.2).

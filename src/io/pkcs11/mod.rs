@@ -3,6 +3,7 @@
 //! whatever works. The batch is the backpressure: who finds no place is told at once. Nothing is looked up
 //! after a session was opened.
 
+pub mod keys;
 mod module;
 mod scheme;
 mod worker;

@@ -1,0 +1,145 @@
+//! `keys csr` and `keys install`: from a key to a certificate that may serve.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use clap::Args;
+use der::{
+    Encode,
+    pem::{LineEnding, encode_string},
+};
+use x509_cert::name::RdnSequence;
+
+use super::{KeysError, Place, Use, read, usage, write};
+use crate::{
+    io::pkcs11::{self, KeyOnToken, Modules},
+    signing::credential::{Credential, Role},
+    wire::{certificate::Certificate, pkcs10, time::Seconds},
+};
+
+#[derive(Debug, Args)]
+pub struct Csr {
+    #[command(flatten)]
+    place: Place,
+    /// The key's label.
+    #[arg(long)]
+    label: String,
+    /// The subject, such as "CN=TSU 1,O=Example,C=DE".
+    #[arg(long)]
+    subject: String,
+    /// What the certificate shall be for.
+    #[arg(long = "for", value_enum)]
+    purpose: Use,
+    /// Where the request goes (PEM).
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Csr {
+    pub fn run(&self) -> Result<(), KeysError> {
+        let subject = RdnSequence::from_str(&self.subject)
+            .and_then(|name| name.to_der())
+            .map_err(|error| usage(&format!("--subject `{}`: {error}", self.subject)))?;
+        let request = self.place.with_vault(|vault| {
+            let public = vault.public_key(&self.label)?;
+            let info = pkcs10::request_info(&subject, public.spki(), self.purpose.into());
+            let (algorithm, signature) = vault.sign(&self.label, &public, None, &info)?;
+            Ok(pkcs10::request(&info, algorithm, &signature))
+        })?;
+        let pem = encode_string("CERTIFICATE REQUEST", LineEnding::LF, &request)
+            .map_err(|error| usage(&error))?;
+        write(&self.out, pem)?;
+        println!(
+            "wrote {}; have the CA issue the certificate, then:",
+            self.out.display()
+        );
+        println!(
+            "next: gnomon keys install --label {} ... --certificate FILE --to FILE",
+            self.label
+        );
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Install {
+    #[command(flatten)]
+    place: Place,
+    /// The key's label.
+    #[arg(long)]
+    label: String,
+    /// What the certificate is for.
+    #[arg(long = "for", value_enum)]
+    purpose: Use,
+    /// The certificate that the CA issued.
+    #[arg(long)]
+    certificate: PathBuf,
+    /// The intermediates above it, nearest first.
+    #[arg(long)]
+    chain: Option<PathBuf>,
+    /// The CA that a responder answers for.
+    #[arg(long, required_if_eq("purpose", "ocsp"))]
+    issuer: Option<PathBuf>,
+    /// Where the configuration looks for the certificate.
+    #[arg(long)]
+    to: PathBuf,
+}
+
+impl Install {
+    pub fn run(&self) -> Result<(), KeysError> {
+        let content = read(&self.certificate)?;
+        let certificate = first(&self.certificate, &content)?;
+        let chain = match &self.chain {
+            None => Vec::new(),
+            Some(path) => all(path, &read(path)?)?,
+        };
+        let issuer = match &self.issuer {
+            None => None,
+            Some(path) => Some(first(path, &read(path)?)?),
+        };
+        let role = match (self.purpose, &issuer) {
+            (Use::Ocsp, Some(issuer)) => Role::DelegatedResponder { issuer },
+            _ => Role::TimeStamping,
+        };
+        let choice = self.place.choice().ok_or(KeysError::NoToken)?;
+        let key = KeyOnToken {
+            module: self.place.module.clone(),
+            tokens: vec![choice],
+            label: Some(self.label.clone()),
+            id: None,
+            pin: self.place.pin()?,
+            sessions: 1,
+            deadline: Duration::from_secs(30),
+            verify: true,
+        };
+        let signer = pkcs11::open(&Modules::default(), &key, certificate.public_key(), None)?;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let now = Seconds::new(now.as_secs());
+        let credential = Credential::prove(role, certificate, chain, signer, now)?;
+        write(&self.to, &content)?;
+        println!(
+            "installed {} until {} in {}",
+            credential.certificate().subject_text(),
+            credential.not_after(),
+            self.to.display()
+        );
+        Ok(())
+    }
+}
+
+fn all(path: &Path, content: &[u8]) -> Result<Vec<Certificate>, KeysError> {
+    Certificate::read_all(content).map_err(|error| KeysError::Certificate {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+fn first(path: &Path, content: &[u8]) -> Result<Certificate, KeysError> {
+    let none = || usage(&format!("{}: holds no certificate", path.display()));
+    all(path, content)?.into_iter().next().ok_or_else(none)
+}

@@ -1,0 +1,188 @@
+//! `keys list` and `keys test`: what there is, and how fast it signs.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{KeysError, Place, print_json, read};
+use crate::{
+    io::pkcs11::{
+        Modules, Pkcs11Error,
+        keys::{KeyListing, TokenListing, tokens},
+    },
+    wire::certificate::Certificate,
+};
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    place: Place,
+    /// Certificates to match with the keys.
+    #[arg(long)]
+    certificate: Vec<PathBuf>,
+    /// For scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Listing {
+    tokens: Vec<TokenListing>,
+    keys: Vec<ListedKey>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListedKey {
+    #[serde(flatten)]
+    key: KeyListing,
+    certificates: Vec<PathBuf>,
+}
+
+impl List {
+    pub fn run(&self) -> Result<(), KeysError> {
+        let modules = Modules::default();
+        let path = &self.place.module;
+        let module = modules.open(path)?;
+        let tokens = tokens(&module).map_err(|error| Pkcs11Error::Module {
+            path: path.clone(),
+            error,
+        })?;
+        let keys = match self.place.choice() {
+            None => Vec::new(),
+            Some(_) => self.place.with_vault(|vault| Ok(vault.list()?))?,
+        };
+        let mut certificates = Vec::new();
+        for path in &self.certificate {
+            let read =
+                Certificate::read_all(&read(path)?).map_err(|error| KeysError::Certificate {
+                    path: path.clone(),
+                    error,
+                })?;
+            certificates.extend(read.into_iter().map(|certificate| (path, certificate)));
+        }
+        let matching = |key: &KeyListing| {
+            let is_its = |certificate: &Certificate| {
+                key.public
+                    .as_ref()
+                    .is_some_and(|public| public.spki() == certificate.public_key().spki())
+            };
+            let matching = certificates
+                .iter()
+                .filter(|(_, certificate)| is_its(certificate));
+            matching.map(|(path, _)| (*path).clone()).collect()
+        };
+        let keys = keys.into_iter();
+        let keys = keys
+            .map(|key| ListedKey {
+                certificates: matching(&key),
+                key,
+            })
+            .collect();
+        let listing = Listing { tokens, keys };
+        if self.json {
+            print_json(&listing)
+        } else {
+            listing.print(self.place.choice().is_some())
+        }
+    }
+}
+
+impl Listing {
+    fn print(&self, with_keys: bool) -> Result<(), KeysError> {
+        for token in &self.tokens {
+            println!(
+                "token `{}`, serial {}, slot {}, {} {}; signs by {}",
+                token.label,
+                token.serial,
+                token.slot,
+                token.manufacturer,
+                token.model,
+                token.mechanisms.join(" ")
+            );
+        }
+        if !with_keys {
+            println!("name a token and its PIN to see its keys");
+        } else if self.keys.is_empty() {
+            println!("no private keys; without a PIN none are shown");
+        }
+        for ListedKey { key, certificates } in &self.keys {
+            let secrecy = match (key.sensitive, key.extractable) {
+                (true, false) => "never leaves the token",
+                _ => "CAN LEAVE THE TOKEN",
+            };
+            let signs = if key.sign { "signs" } else { "does not sign" };
+            println!(
+                "key `{}`, id {}, {}, {secrecy}, {signs}",
+                key.label, key.id, key.kind
+            );
+            for certificate in certificates {
+                println!("  certificate {}", certificate.display());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Test {
+    #[command(flatten)]
+    place: Place,
+    /// The key's label.
+    #[arg(long)]
+    label: String,
+    /// The most sessions to try.
+    #[arg(long, default_value_t = 8)]
+    sessions: usize,
+    /// For scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Rate {
+    sessions: usize,
+    signatures_per_second: f64,
+}
+
+impl Test {
+    pub fn run(&self) -> Result<(), KeysError> {
+        const MESSAGE: &[u8] = b"gnomon keys test";
+        const TIME: Duration = Duration::from_secs(1);
+        self.place.with_vault(|vault| {
+            let public = vault.public_key(&self.label)?;
+            let (algorithm, signature) = vault.sign(&self.label, &public, None, MESSAGE)?;
+            if !algorithm.verify(&public, MESSAGE, &signature) {
+                return Err(KeysError::Usage(format!(
+                    "the key `{}` gives signatures that do not verify; do not use it",
+                    self.label
+                )));
+            }
+            if !self.json {
+                println!(
+                    "key `{}`, {}: a signature verifies as {algorithm}",
+                    self.label,
+                    public.kind()
+                );
+            }
+            let mut rates = Vec::new();
+            let mut sessions = 1;
+            while sessions <= self.sessions.max(1) {
+                let rate = vault.rate(&self.label, &public, sessions, TIME)?;
+                if !self.json {
+                    println!("{sessions:4} sessions: {rate:8.0} signatures per second");
+                }
+                rates.push(Rate {
+                    sessions,
+                    signatures_per_second: rate,
+                });
+                sessions *= 2;
+            }
+            if self.json {
+                print_json(&rates)
+            } else {
+                Ok(())
+            }
+        })
+    }
+}

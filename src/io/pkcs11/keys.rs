@@ -1,0 +1,407 @@
+//! The life of keys on a token, for `gnomon keys`: [`tokens`] tells what there is, [`Vault`] is one token
+//! opened to make, use and destroy keys.
+
+use cryptoki::{
+    error::{Error, RvError},
+    mechanism::Mechanism,
+    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
+    session::{Session, UserType},
+    slot::Slot,
+    types::AuthPin,
+};
+
+use super::{Module, Pkcs11Error, Scheme, TokenChoice};
+use crate::wire::{
+    algorithm::{KeyKind, SignatureAlgorithm},
+    certificate::{CertificateError, PublicKey},
+    oid,
+    tlv::{self, Reader, tag},
+};
+
+/// One token as it shows itself.
+#[derive(Debug, serde::Serialize)]
+pub struct TokenListing {
+    pub slot: u64,
+    pub label: String,
+    pub serial: String,
+    pub manufacturer: String,
+    pub model: String,
+    /// The mechanisms that gnomon signs with, as far as the token has them.
+    pub mechanisms: Vec<String>,
+}
+
+/// One private key.
+#[derive(Debug, serde::Serialize)]
+pub struct KeyListing {
+    pub label: String,
+    /// CKA_ID, hexadecimal.
+    pub id: String,
+    /// Such as "P-256"; "unknown" where the token does not show the public half.
+    pub kind: String,
+    pub sensitive: bool,
+    pub extractable: bool,
+    pub sign: bool,
+    /// The public half, if the token shows it.
+    #[serde(skip)]
+    pub public: Option<PublicKey>,
+}
+
+/// Why a key cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    #[error(transparent)]
+    Token(#[from] Pkcs11Error),
+    #[error("{choice}: {error}")]
+    Device { choice: TokenChoice, error: Error },
+    #[error("{0}: a key of this label is there already; destroy it, or choose another label")]
+    LabelTaken(String),
+    #[error("no private key labelled `{0}`; `gnomon keys list` shows those there are")]
+    NoKey(String),
+    #[error(
+        "the key labelled `{0}` has no public half on the token, so that its kind is not known"
+    )]
+    NoPublicKey(String),
+    #[error("the public half on the token: {0}")]
+    PublicKey(#[from] CertificateError),
+    #[error("{0} keys are not made here; choose p256, p384, rsa3072, rsa4096 or ed25519")]
+    Kind(KeyKind),
+}
+
+/// All tokens of a module.
+pub fn tokens(module: &Module) -> Result<Vec<TokenListing>, Error> {
+    let _inside = module.enter();
+    let context = module.context();
+    let slots = context.get_slots_with_token()?;
+    let listings = slots.into_iter().filter_map(|slot| {
+        let info = context
+            .get_token_info(slot)
+            .ok()
+            .filter(|info| info.token_initialized())?;
+        let mechanisms = context.get_mechanism_list(slot).unwrap_or_default();
+        let names = mechanisms.iter().map(ToString::to_string);
+        let signs = ["CKM_ECDSA", "CKM_RSA_PKCS", "CKM_RSA_PKCS_PSS", "CKM_EDDSA"];
+        Some(TokenListing {
+            slot: slot.id(),
+            label: info.label().to_owned(),
+            serial: info.serial_number().to_owned(),
+            manufacturer: info.manufacturer_id().to_owned(),
+            model: info.model().to_owned(),
+            mechanisms: names
+                .filter(|name| signs.contains(&name.as_str()))
+                .collect(),
+        })
+    });
+    Ok(listings.collect())
+}
+
+/// One token, logged in, to read and to write.
+#[derive(Debug)]
+pub struct Vault<'a> {
+    module: &'a Module,
+    choice: TokenChoice,
+    slot: Slot,
+    session: Session,
+}
+
+impl<'a> Vault<'a> {
+    pub fn open(
+        module: &'a Module,
+        choice: TokenChoice,
+        pin: Option<&AuthPin>,
+    ) -> Result<Self, VaultError> {
+        let slot = module.slot(&choice)?;
+        let failed = |error| VaultError::Device {
+            choice: choice.clone(),
+            error,
+        };
+        let session = module.context().open_rw_session(slot).map_err(failed)?;
+        if pin.is_some() {
+            match session.login(UserType::User, pin) {
+                Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
+                Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinLocked, _)) => {
+                    return Err(Pkcs11Error::PinRefused(choice).into());
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(Self {
+            module,
+            choice,
+            slot,
+            session,
+        })
+    }
+
+    /// Every private key that the PIN shows.
+    pub fn list(&self) -> Result<Vec<KeyListing>, VaultError> {
+        let found = self.find(&[Attribute::Class(ObjectClass::PRIVATE_KEY)])?;
+        found.into_iter().map(|key| self.describe(key)).collect()
+    }
+
+    /// Makes a key pair that never leaves the token and can only sign.
+    pub fn generate(&self, kind: KeyKind, label: &str, id: &[u8]) -> Result<PublicKey, VaultError> {
+        if !self.private(label)?.is_empty() {
+            return Err(VaultError::LabelTaken(label.to_owned()));
+        }
+        let curve =
+            |id: oid::ObjectIdentifier| Attribute::EcParams(tlv::wrap(tag::OID, &[id.as_bytes()]));
+        let (mechanism, own) = match kind {
+            KeyKind::P256 => (Mechanism::EccKeyPairGen, vec![curve(oid::P256)]),
+            KeyKind::P384 => (Mechanism::EccKeyPairGen, vec![curve(oid::P384)]),
+            KeyKind::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, vec![curve(oid::ED25519)]),
+            KeyKind::Rsa { bits } => {
+                let bits = u64::try_from(bits).unwrap_or(3072);
+                let exponent = Attribute::PublicExponent(vec![1, 0, 1]);
+                let attributes = vec![Attribute::ModulusBits(bits.into()), exponent];
+                (Mechanism::RsaPkcsKeyPairGen, attributes)
+            }
+            KeyKind::P521 => return Err(VaultError::Kind(kind)),
+        };
+        let common = [
+            Attribute::Token(true),
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Id(id.to_vec()),
+        ];
+        let public = [
+            &common[..],
+            &[Attribute::Verify(true), Attribute::Private(false)],
+            &own,
+        ];
+        let private = [
+            &common[..],
+            &[
+                Attribute::Private(true),
+                Attribute::Sensitive(true),
+                Attribute::Extractable(false),
+                Attribute::Sign(true),
+                Attribute::Decrypt(false),
+                Attribute::Unwrap(false),
+                Attribute::Derive(false),
+            ],
+        ];
+        // Not every module knows usage flags that a kind of key cannot have.
+        let signs_only = if matches!(kind, KeyKind::Rsa { .. }) {
+            private.concat()
+        } else {
+            let rsa_only = |attribute: &Attribute| {
+                matches!(attribute, Attribute::Decrypt(_) | Attribute::Unwrap(_))
+            };
+            private
+                .concat()
+                .into_iter()
+                .filter(|attribute| !rsa_only(attribute))
+                .collect()
+        };
+        self.session
+            .generate_key_pair(&mechanism, &public.concat(), &signs_only)
+            .map_err(|error| self.failed(error))?;
+        self.public_key(label)
+    }
+
+    /// The public half of a key.
+    pub fn public_key(&self, label: &str) -> Result<PublicKey, VaultError> {
+        let template = [
+            Attribute::Class(ObjectClass::PUBLIC_KEY),
+            Attribute::Label(label.as_bytes().to_vec()),
+        ];
+        let found = self.find(&template)?;
+        let key = found
+            .first()
+            .ok_or_else(|| VaultError::NoPublicKey(label.to_owned()))?;
+        self.read_public(*key)
+    }
+
+    /// A signature by a key.
+    pub fn sign(
+        &self,
+        label: &str,
+        public: &PublicKey,
+        algorithm: Option<SignatureAlgorithm>,
+        message: &[u8],
+    ) -> Result<(SignatureAlgorithm, Vec<u8>), VaultError> {
+        let scheme = Scheme::new(public.kind(), algorithm)?;
+        let key = self.private(label)?;
+        let key = key
+            .first()
+            .ok_or_else(|| VaultError::NoKey(label.to_owned()))?;
+        let signature = scheme.sign(&self.session, *key, message);
+        Ok((
+            scheme.algorithm(),
+            signature.map_err(|error| self.failed(error))?,
+        ))
+    }
+
+    /// Destroys a key: both halves.
+    pub fn destroy(&self, label: &str) -> Result<usize, VaultError> {
+        if self.private(label)?.is_empty() {
+            return Err(VaultError::NoKey(label.to_owned()));
+        }
+        let mut destroyed = 0;
+        for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+            let template = [
+                Attribute::Class(class),
+                Attribute::Label(label.as_bytes().to_vec()),
+            ];
+            for object in self.find(&template)? {
+                self.session
+                    .destroy_object(object)
+                    .map_err(|error| self.failed(error))?;
+                destroyed += 1;
+            }
+        }
+        Ok(destroyed)
+    }
+
+    /// Signs on `sessions` sessions at once for `time`; gives signatures a second.
+    pub fn rate(
+        &self,
+        label: &str,
+        public: &PublicKey,
+        sessions: usize,
+        time: std::time::Duration,
+    ) -> Result<f64, VaultError> {
+        let scheme = Scheme::new(public.kind(), None)?;
+        let key = self.private(label)?;
+        let key = *key
+            .first()
+            .ok_or_else(|| VaultError::NoKey(label.to_owned()))?;
+        let open = || self.module.context().open_ro_session(self.slot);
+        let open: Result<Vec<_>, _> = std::iter::repeat_with(open).take(sessions).collect();
+        let open = open.map_err(|error| self.failed(error))?;
+        let start = std::time::Instant::now();
+        let counts: Result<Vec<u32>, Error> = std::thread::scope(|scope| {
+            let sign = |session: Session| {
+                move || {
+                    let mut count = 0u32;
+                    while start.elapsed() < time {
+                        scheme.sign(&session, key, b"gnomon keys test")?;
+                        count += 1;
+                    }
+                    Ok(count)
+                }
+            };
+            let threads: Vec<_> = open
+                .into_iter()
+                .map(|session| scope.spawn(sign(session)))
+                .collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or(Err(Error::InvalidValue))
+            };
+            threads.into_iter().map(join).collect()
+        });
+        let total: u32 = counts.map_err(|error| self.failed(error))?.iter().sum();
+        Ok(f64::from(total) / start.elapsed().as_secs_f64())
+    }
+
+    fn private(&self, label: &str) -> Result<Vec<ObjectHandle>, VaultError> {
+        self.find(&[
+            Attribute::Class(ObjectClass::PRIVATE_KEY),
+            Attribute::Label(label.as_bytes().to_vec()),
+        ])
+    }
+
+    fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, VaultError> {
+        self.session
+            .find_objects(template)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: Error) -> VaultError {
+        VaultError::Device {
+            choice: self.choice.clone(),
+            error,
+        }
+    }
+
+    fn describe(&self, key: ObjectHandle) -> Result<KeyListing, VaultError> {
+        use AttributeType as T;
+        let wanted = [
+            T::Label,
+            T::Id,
+            T::KeyType,
+            T::Sensitive,
+            T::Extractable,
+            T::Sign,
+        ];
+        let attributes = self
+            .session
+            .get_attributes(key, &wanted)
+            .map_err(|error| self.failed(error))?;
+        let mut listing = KeyListing {
+            label: String::new(),
+            id: String::new(),
+            kind: "unknown".into(),
+            sensitive: false,
+            extractable: true,
+            sign: false,
+            public: None,
+        };
+        for attribute in attributes {
+            match attribute {
+                Attribute::Label(label) => {
+                    listing.label = String::from_utf8_lossy(&label).into_owned();
+                }
+                Attribute::Id(id) => listing.id = hex::encode(id),
+                Attribute::Sensitive(sensitive) => listing.sensitive = sensitive,
+                Attribute::Extractable(extractable) => listing.extractable = extractable,
+                Attribute::Sign(sign) => listing.sign = sign,
+                _ => {}
+            }
+        }
+        listing.public = self.public_key(&listing.label).ok();
+        if let Some(public) = &listing.public {
+            listing.kind = public.kind().to_string();
+        }
+        Ok(listing)
+    }
+
+    fn read_public(&self, key: ObjectHandle) -> Result<PublicKey, VaultError> {
+        use AttributeType as T;
+        let read = |wanted: &[AttributeType]| {
+            self.session
+                .get_attributes(key, wanted)
+                .map_err(|error| self.failed(error))
+        };
+        let kind = read(&[T::KeyType])?;
+        let oid = |id: oid::ObjectIdentifier| tlv::wrap(tag::OID, &[id.as_bytes()]);
+        if kind.contains(&Attribute::KeyType(KeyType::RSA)) {
+            let (mut modulus, mut exponent) = (Vec::new(), Vec::new());
+            for attribute in read(&[T::Modulus, T::PublicExponent])? {
+                match attribute {
+                    Attribute::Modulus(octets) => tlv::put_unsigned(&mut modulus, &octets),
+                    Attribute::PublicExponent(octets) => {
+                        tlv::put_unsigned(&mut exponent, &octets);
+                    }
+                    _ => {}
+                }
+            }
+            let algorithm = tlv::wrap(tag::SEQUENCE, &[&oid(oid::RSA_ENCRYPTION), &[tag::NULL, 0]]);
+            let key = tlv::wrap(tag::SEQUENCE, &[&modulus, &exponent]);
+            return Ok(PublicKey::from_spki(&spki(&algorithm, &key))?);
+        }
+        let edwards = kind.contains(&Attribute::KeyType(KeyType::EC_EDWARDS));
+        let (mut curve, mut point) = (Vec::new(), Vec::new());
+        for attribute in read(&[T::EcParams, T::EcPoint])? {
+            match attribute {
+                Attribute::EcParams(octets) => curve = octets,
+                // An OCTET STRING around the point (PKCS #11 2.40, 2.3.3); some leave it out.
+                Attribute::EcPoint(octets) => {
+                    point = Reader::whole(&octets, tag::OCTET_STRING)
+                        .map_or_else(|_| octets.clone(), |inner| inner.value.to_vec());
+                }
+                _ => {}
+            }
+        }
+        let algorithm = if edwards {
+            tlv::wrap(tag::SEQUENCE, &[&oid(oid::ED25519)])
+        } else {
+            tlv::wrap(tag::SEQUENCE, &[&oid(oid::EC_PUBLIC_KEY), &curve])
+        };
+        Ok(PublicKey::from_spki(&spki(&algorithm, &point))?)
+    }
+}
+
+fn spki(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
+    let bits = tlv::wrap(tag::BIT_STRING, &[&[0], key]);
+    tlv::wrap(tag::SEQUENCE, &[algorithm, &bits])
+}

@@ -1,0 +1,354 @@
+//! `gnomon keys` as an operator uses it: from an empty token to a TSU and a responder that serve, and what is
+//! said on the way when something is wrong.
+
+mod support;
+
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use support::{Folder, Gnomon, gnomon, prepare, run, text};
+
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+struct Bench {
+    dir: Folder,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = Folder::new();
+        prepare(&dir);
+        fs::create_dir(dir.join("tokens")).unwrap();
+        let conf = format!(
+            "directories.tokendir = {}\nlog.level = ERROR\n",
+            dir.path("tokens")
+        );
+        fs::write(dir.join("softhsm2.conf"), conf).unwrap();
+        fs::write(dir.join("pin"), "1234\n").unwrap();
+        run("chmod", &["600", &dir.path("pin")]);
+        let bench = Self { dir };
+        let mut init = bench.around(Command::new("softhsm2-util"));
+        init.args([
+            "--init-token",
+            "--free",
+            "--label",
+            "hsm",
+            "--pin",
+            "1234",
+            "--so-pin",
+            "5678",
+        ]);
+        assert!(init.output().unwrap().status.success());
+        bench
+    }
+
+    fn around(&self, mut command: Command) -> Command {
+        command.env("SOFTHSM2_CONF", self.dir.path("softhsm2.conf"));
+        command
+    }
+
+    /// Runs `gnomon keys WHAT` on the token; whether it did, and what it said.
+    fn keys(&self, what: &str, arguments: &[&str], typed: &str) -> (bool, String) {
+        let pin = self.dir.path("pin");
+        let place = [
+            "keys",
+            what,
+            "--module",
+            SOFTHSM,
+            "--token",
+            "hsm",
+            "--pin-file",
+            &pin,
+        ];
+        let mut child = self
+            .around(gnomon(&[&place[..], arguments].concat()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        (output.status.success(), text(&output))
+    }
+
+    fn done(&self, what: &str, arguments: &[&str]) -> String {
+        let (done, said) = self.keys(what, arguments, "");
+        assert!(done, "{what} {arguments:?}: {said}");
+        said
+    }
+
+    fn refused(&self, what: &str, arguments: &[&str], expected: &str) {
+        let (done, said) = self.keys(what, arguments, "");
+        assert!(
+            !done && said.contains(expected),
+            "{what} {arguments:?}: {said}"
+        );
+        assert_eq!(said.matches("error: ").count(), 1, "{said}");
+    }
+
+    /// The demo's CA issues what a request asks for.
+    fn issue(&self, request: &str, to: &str) {
+        let path = |name: &str| self.dir.path(name);
+        run(
+            "openssl",
+            &[
+                "x509",
+                "-req",
+                "-in",
+                &path(request),
+                "-CA",
+                &path("issuing.pem"),
+                "-CAkey",
+                &path("issuing.key"),
+                "-days",
+                "30",
+                "-copy_extensions",
+                "copyall",
+                "-out",
+                &path(to),
+            ],
+        );
+    }
+}
+
+#[test]
+fn from_an_empty_token_to_tokens_that_verify() {
+    let bench = Bench::new();
+    let path = |name: &str| bench.dir.path(name);
+    for (label, kind, purpose) in [
+        ("tsu", "p256", "tsu"),
+        ("tsu-rsa", "rsa3072", "tsu"),
+        ("ocsp", "p384", "ocsp"),
+    ] {
+        bench.done("generate", &["--label", label, "--kind", kind]);
+        let (request, issued, installed) = (
+            path("request.pem"),
+            format!("{label}-issued.pem"),
+            path(&format!("{label}.pem")),
+        );
+        let subject = format!("CN={label},O=Example");
+        bench.done(
+            "csr",
+            &[
+                "--label",
+                label,
+                "--subject",
+                &subject,
+                "--for",
+                purpose,
+                "--out",
+                &request,
+            ],
+        );
+        let said = run(
+            "openssl",
+            &["req", "-in", &request, "-noout", "-verify", "-text"],
+        );
+        assert!(
+            said.contains("self-signature verify OK") && said.contains(&format!("CN = {label}")),
+            "{said}"
+        );
+        bench.issue("request.pem", &issued);
+        let _ = fs::remove_file(&installed);
+        let said = bench.done(
+            "install",
+            &[
+                "--label",
+                label,
+                "--for",
+                purpose,
+                "--certificate",
+                &path(&issued),
+                "--issuer",
+                &path("issuing.pem"),
+                "--to",
+                &installed,
+            ],
+        );
+        assert!(
+            said.contains(&format!("CN={label}")) && fs::exists(&installed).unwrap(),
+            "{said}"
+        );
+    }
+    let said = bench.done("list", &["--certificate", &path("tsu.pem")]);
+    assert!(
+        said.contains("key `tsu`, id ") && said.contains("P-256, never leaves the token, signs"),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("certificate {}", path("tsu.pem"))),
+        "{said}"
+    );
+    let json = bench.done("list", &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["keys"].as_array().unwrap().len(), 3);
+    assert_eq!(json["keys"][0]["extractable"], false);
+    let said = bench.done("test", &["--label", "tsu", "--sessions", "2"]);
+    assert!(
+        said.contains("a signature verifies as ecdsa-sha256") && said.contains("   2 sessions: "),
+        "{said}"
+    );
+
+    let on_token = |label: &str| {
+        format!(
+            "key = {{ module = \"{SOFTHSM}\", token = \"hsm\", label = \"{label}\", pin_file = \"pin\" }}"
+        )
+    };
+    let (listen, admin) = (support::free_port(), support::free_port());
+    let config = format!(
+        "listen = [\"{listen}\"]\nadmin = \"{admin}\"\n[clock]\nsource = \"unproven\"\n[journal]\ndir = \"j\"\n\
+         [[tsu]]\nname = \"a\"\ndefault = true\ndemo = true\n{}\ncertificate = \"tsu.pem\"\nchain = \"issuing.pem\"\npolicies = [\"1.2.3.1\"]\n\
+         [[tsu]]\nname = \"b\"\ndemo = true\n{}\ncertificate = \"tsu-rsa.pem\"\nchain = \"issuing.pem\"\npolicies = [\"1.2.3.2\"]\n\
+         [[issuer]]\nname = \"i\"\ncertificate = \"issuing.pem\"\ncrl = [\"issuing.crl\"]\nissued = [\"issued.txt\"]\n\
+         [[issuer.responder]]\n{}\ncertificate = \"ocsp.pem\"\n",
+        on_token("tsu"),
+        on_token("tsu-rsa"),
+        on_token("ocsp")
+    );
+    fs::write(bench.dir.join("gnomon.toml"), config).unwrap();
+    let command = bench.around(gnomon(&["serve", "--config", &path("gnomon.toml")]));
+    let gnomon = Gnomon::started(command, bench.dir, listen, admin);
+    let path = |name: &str| gnomon.dir.path(name);
+    for tsa in ["/tsa/a", "/tsa/b"] {
+        let (query, reply, chain) = (path("q.tsq"), path("r.tsr"), path("chain.pem"));
+        run(
+            "openssl",
+            &[
+                "ts", "-query", "-data", &chain, "-sha256", "-cert", "-out", &query,
+            ],
+        );
+        fs::write(
+            &reply,
+            gnomon.post(tsa, "", &fs::read(&query).unwrap()).body,
+        )
+        .unwrap();
+        run(
+            "openssl",
+            &[
+                "ts",
+                "-verify",
+                "-in",
+                &reply,
+                "-queryfile",
+                &query,
+                "-CAfile",
+                &chain,
+            ],
+        );
+    }
+    let said = run(
+        "openssl",
+        &[
+            "ocsp",
+            "-issuer",
+            &path("issuing.pem"),
+            "-cert",
+            &path("good.pem"),
+            "-url",
+            &gnomon.url("/ocsp"),
+            "-CAfile",
+            &path("chain.pem"),
+        ],
+    );
+    assert!(said.contains("Response verify OK"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
+    let bench = Bench::new();
+    let path = |name: &str| bench.dir.path(name);
+    bench.done("generate", &["--label", "one"]);
+    bench.done("generate", &["--label", "two"]);
+    bench.refused(
+        "generate",
+        &["--label", "one"],
+        "a key of this label is there already",
+    );
+    let request = path("request.pem");
+    bench.refused(
+        "csr",
+        &[
+            "--label",
+            "nobody",
+            "--subject",
+            "CN=x",
+            "--for",
+            "tsu",
+            "--out",
+            &request,
+        ],
+        "nobody",
+    );
+    bench.refused(
+        "csr",
+        &[
+            "--label",
+            "one",
+            "--subject",
+            "nonsense",
+            "--for",
+            "tsu",
+            "--out",
+            &request,
+        ],
+        "--subject",
+    );
+    assert!(!bench.dir.join("request.pem").exists());
+    // A certificate of another key, and one for another use.
+    bench.done(
+        "csr",
+        &[
+            "--label",
+            "one",
+            "--subject",
+            "CN=x",
+            "--for",
+            "tsu",
+            "--out",
+            &request,
+        ],
+    );
+    bench.issue("request.pem", "one.pem");
+    let (one, to, issuer) = (path("one.pem"), path("installed.pem"), path("issuing.pem"));
+    let install = |label, purpose| {
+        [
+            "--label",
+            label,
+            "--for",
+            purpose,
+            "--certificate",
+            &one,
+            "--issuer",
+            &issuer,
+            "--to",
+            &to,
+        ]
+        .map(str::to_owned)
+    };
+    for (label, purpose, expected) in [
+        ("two", "tsu", "the key does not belong to the certificate"),
+        ("one", "ocsp", "has no extended key usage OCSPSigning"),
+        ("nobody", "tsu", "no private key labelled `nobody`"),
+    ] {
+        let arguments = install(label, purpose);
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        bench.refused("install", &arguments, expected);
+        assert!(!bench.dir.join("installed.pem").exists());
+    }
+    for typed in ["", "two\n", "one \tand more\n", "ONE\n"] {
+        let (done, said) = bench.keys("destroy", &["--label", "one"], typed);
+        assert!(!done && said.contains("nothing was destroyed"), "{said}");
+    }
+    assert!(bench.done("list", &[]).contains("key `one`"));
+    let (done, said) = bench.keys("destroy", &["--label", "one"], "one\n");
+    assert!(done && said.contains("destroyed key `one`"), "{said}");
+    let left = bench.done("list", &[]);
+    assert!(
+        !left.contains("key `one`") && left.contains("key `two`"),
+        "{left}"
+    );
+}
