@@ -19,6 +19,7 @@ use crate::{
     wire::{
         algorithm::{DigestAlgorithm, SignatureAlgorithm},
         oid::PolicyOid,
+        time::Seconds,
         tst_info::Precision,
     },
 };
@@ -105,6 +106,19 @@ pub struct TsuConfig {
     pub signing_delay: Duration,
     pub tsa_field: bool,
     pub qualified: bool,
+    /// CA/B Forum code-signing profile: a key signs for 15 months.
+    pub code_signing: bool,
+    pub successor: Option<SuccessorConfig>,
+}
+
+/// The key and certificate that take over at an instant.
+#[derive(Debug, Clone)]
+pub struct SuccessorConfig {
+    pub key: KeyConfig,
+    /// None: for a responder that is the CA itself.
+    pub certificate: Option<PathBuf>,
+    pub chain: Option<PathBuf>,
+    pub from: Seconds,
 }
 
 /// A key and how it signs.
@@ -186,6 +200,7 @@ pub struct ResponderConfig {
     pub key: KeyConfig,
     /// None: the key is the CA's own.
     pub certificate: Option<PathBuf>,
+    pub successor: Option<SuccessorConfig>,
 }
 
 impl Config {
@@ -251,6 +266,9 @@ impl Config {
             let field = |name: &str| format!("tsu[{index}].{name}");
             check_name(&tsu.name, &mut names, field("name"), &mut wrong);
             check_key(&tsu.key, &field("key"), &mut wrong);
+            if let Some(successor) = &tsu.successor {
+                check_key(&successor.key, &field("successor.key"), &mut wrong);
+            }
             if tsu.policies.is_empty() {
                 wrong(
                     field("policies"),

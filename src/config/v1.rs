@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
     Config, CrlConfig, Http, IssuerConfig, KeyConfig, KeyPlace, PinSource, ResponderConfig,
-    TokenKeyConfig, TokenName, TsuConfig,
+    SuccessorConfig, TokenKeyConfig, TokenName, TsuConfig,
     units::{Size, Span},
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     wire::{
         algorithm::{DigestAlgorithm, SignatureAlgorithm},
         oid::PolicyOid,
+        time::Seconds,
         tst_info::Precision,
     },
 };
@@ -179,6 +180,32 @@ struct TsuSpec {
     tsa_field: bool,
     #[serde(default)]
     qualified: bool,
+    #[serde(default)]
+    code_signing: bool,
+    successor: Option<SuccessorSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuccessorSpec {
+    key: KeySpec,
+    #[serde(default, deserialize_with = "signature")]
+    signature: Option<SignatureAlgorithm>,
+    certificate: Option<PathBuf>,
+    chain: Option<PathBuf>,
+    #[serde(deserialize_with = "instant")]
+    from: Seconds,
+}
+
+impl SuccessorSpec {
+    fn resolve(self, base: &Path) -> SuccessorConfig {
+        SuccessorConfig {
+            key: self.key.resolve(self.signature, base),
+            certificate: self.certificate.map(|path| base.join(path)),
+            chain: self.chain.map(|path| base.join(path)),
+            from: self.from,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -231,6 +258,7 @@ struct ResponderSpec {
     #[serde(default, deserialize_with = "signature")]
     signature: Option<SignatureAlgorithm>,
     certificate: Option<PathBuf>,
+    successor: Option<SuccessorSpec>,
 }
 
 impl Spec {
@@ -268,6 +296,8 @@ impl Spec {
                 signing_delay: span(tsu.signing_delay, Duration::from_millis(100)),
                 tsa_field: tsu.tsa_field,
                 qualified: tsu.qualified,
+                code_signing: tsu.code_signing,
+                successor: tsu.successor.map(|successor| successor.resolve(base)),
             })
             .collect();
         if let [only] = tsus.as_mut_slice() {
@@ -276,6 +306,7 @@ impl Spec {
         let responder = |responder: ResponderSpec| ResponderConfig {
             key: responder.key.resolve(responder.signature, base),
             certificate: responder.certificate.map(at),
+            successor: responder.successor.map(|successor| successor.resolve(base)),
         };
         let issuers = issuer
             .into_iter()
@@ -366,4 +397,30 @@ fn hexadecimal<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<u8>>, D::Er
     octets
         .map(Some)
         .map_err(|_| D::Error::custom(format!("`{text}` is not hexadecimal")))
+}
+
+/// A TOML date-time in UTC, to the second.
+fn instant<'de, D: Deserializer<'de>>(d: D) -> Result<Seconds, D::Error> {
+    let written = toml::value::Datetime::deserialize(d)?;
+    let wrong = || {
+        D::Error::custom(format!(
+            "`{written}` is no instant in UTC such as 2027-01-31T12:00:00Z"
+        ))
+    };
+    let (Some(date), Some(time), Some(toml::value::Offset::Z)) =
+        (written.date, written.time, written.offset)
+    else {
+        return Err(wrong());
+    };
+    let second = time.second.unwrap_or(0);
+    der::DateTime::new(
+        date.year,
+        date.month,
+        date.day,
+        time.hour,
+        time.minute,
+        second,
+    )
+    .map(Seconds::from)
+    .map_err(|_| wrong())
 }

@@ -15,7 +15,8 @@ use super::token_key::key_on_token;
 use crate::{
     clock::Clock,
     config::{
-        ClockSource, Config, IssuerConfig, KeyConfig, KeyPlace, Problem, ResponderConfig, TsuConfig,
+        ClockSource, Config, IssuerConfig, KeyConfig, KeyPlace, Problem, ResponderConfig,
+        SuccessorConfig, TsuConfig,
     },
     io::{
         feed::Feed,
@@ -46,6 +47,15 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What is no error but should be known.
     pub cautions: Vec<String>,
+}
+
+/// Where a key and what certifies it are found.
+struct Files<'a> {
+    key: &'a KeyConfig,
+    certificate: Option<&'a Path>,
+    /// The certificate where no file is named: the CA's own.
+    own: Option<&'a Certificate>,
+    chain: Option<&'a Path>,
 }
 
 /// Collects problems, so that all are told at once.
@@ -132,12 +142,6 @@ impl Assembly<'_> {
                 "with clock.source = \"unproven\" this TSU could never sign; use \"kernel\", or set demo = true",
             );
         }
-        let certificate = self.certificate(&at("certificate"), &tsu.certificate);
-        let signer = self.signer(&at("key"), &tsu.key, certificate.as_ref());
-        let chain = match &tsu.chain {
-            None => Some(Vec::new()),
-            Some(path) => self.certificates(&at("chain"), path),
-        };
         let spec = TsuSpec {
             name: tsu.name.clone(),
             demo: tsu.demo,
@@ -148,15 +152,26 @@ impl Assembly<'_> {
             signing_delay: tsu.signing_delay,
             tsa_field: tsu.tsa_field,
             qualified: tsu.qualified,
+            code_signing: tsu.code_signing,
         };
         let mut entropy = [0; 10];
         let drawn = rand::fill(&mut entropy)
             .map_err(|_| "the system gives no random numbers, which serials need");
         self.take(field, drawn)?;
-        let credential =
-            Credential::prove(Role::TimeStamping, certificate?, chain?, signer?, self.now);
-        let credential = self.take(&at("certificate"), credential)?;
-        self.take(&at("accuracy"), Tsu::new(spec, credential, entropy))
+        let files = Files {
+            key: &tsu.key,
+            certificate: Some(&tsu.certificate),
+            own: None,
+            chain: tsu.chain.as_deref(),
+        };
+        let credential = self.credential(field, Role::TimeStamping, &files, self.now);
+        let successor = self.successor(field, Role::TimeStamping, tsu.successor.as_ref());
+        let (credential, successor) = (credential?, successor?);
+        self.check_no_gap(field, &credential, successor.as_ref());
+        self.take(
+            &at("accuracy"),
+            Tsu::new(spec, credential, successor, entropy),
+        )
     }
 
     fn issuers(&mut self) -> (Option<Issuers>, Vec<Feed>, Vec<String>) {
@@ -184,9 +199,13 @@ impl Assembly<'_> {
         let at = |name: &str| format!("{field}.{name}");
         let certificate = self.certificate(&at("certificate"), &issuer.certificate)?;
         let mut responders = Vec::new();
+        let mut complete = true;
         for (index, responder) in issuer.responders.iter().enumerate() {
             let field = at(&format!("responder[{index}]"));
-            responders.extend(self.responder(&field, responder, &certificate));
+            match self.responder(&field, responder, &certificate) {
+                Some(present_and_next) => responders.extend(present_and_next),
+                None => complete = false,
+            }
         }
         let crls = issuer.crls.iter();
         let crls = crls
@@ -201,7 +220,7 @@ impl Assembly<'_> {
                 return None;
             }
         };
-        if responders.len() < issuer.responders.len() {
+        if !complete {
             return None;
         }
         let issuer = Issuer {
@@ -221,20 +240,103 @@ impl Assembly<'_> {
         field: &str,
         responder: &ResponderConfig,
         issuer: &Certificate,
-    ) -> Option<Responder> {
-        let key_field = format!("{field}.key");
-        let field = format!("{field}.certificate");
-        let (role, certificate) = match &responder.certificate {
-            Some(path) => (
-                Role::DelegatedResponder { issuer },
-                self.certificate(&field, path),
-            ),
-            None => (Role::IssuerItself, Some(issuer.clone())),
-        };
-        let signer = self.signer(&key_field, &responder.key, certificate.as_ref());
-        let credential = Credential::prove(role, certificate?, Vec::new(), signer?, self.now);
+    ) -> Option<Vec<Responder>> {
         let delegated = responder.certificate.is_some();
-        Some(Responder::new(self.take(&field, credential)?, delegated))
+        let role = if delegated {
+            Role::DelegatedResponder { issuer }
+        } else {
+            Role::IssuerItself
+        };
+        let files = Files {
+            key: &responder.key,
+            certificate: responder.certificate.as_deref(),
+            own: (!delegated).then_some(issuer),
+            chain: None,
+        };
+        let credential = self.credential(field, role, &files, self.now);
+        let successor = self.successor(field, role, responder.successor.as_ref());
+        let (credential, successor) = (credential?, successor?);
+        self.check_no_gap(field, &credential, successor.as_ref());
+        let present = Responder::new(credential, delegated);
+        Some(match successor {
+            None => vec![present],
+            Some((from, credential)) => {
+                vec![
+                    present.ending(from),
+                    Responder::new(credential, delegated).starting(from),
+                ]
+            }
+        })
+    }
+
+    /// A key and its certificate, shown to belong together and to be fit for `role` at `when`.
+    fn credential(
+        &mut self,
+        field: &str,
+        role: Role<'_>,
+        files: &Files<'_>,
+        when: Seconds,
+    ) -> Option<Credential> {
+        let at = |name: &str| format!("{field}.{name}");
+        let certificate = match files.certificate {
+            Some(path) => self.certificate(&at("certificate"), path),
+            None => files.own.cloned(),
+        };
+        if certificate.is_none() && files.certificate.is_none() {
+            self.wrong(
+                &at("certificate"),
+                "missing; a new key has a certificate of its own",
+            );
+        }
+        let signer = self.signer(&at("key"), files.key, certificate.as_ref());
+        let chain = match files.chain {
+            None => Some(Vec::new()),
+            Some(path) => self.certificates(&at("chain"), path),
+        };
+        let credential = Credential::prove(role, certificate?, chain?, signer?, when);
+        self.take(&at("certificate"), credential)
+    }
+
+    /// Who takes over, and when; `None` where one is named that cannot.
+    #[allow(clippy::option_option)] // none is named, or it is wrong: two things
+    fn successor(
+        &mut self,
+        field: &str,
+        role: Role<'_>,
+        successor: Option<&SuccessorConfig>,
+    ) -> Option<Option<(Seconds, Credential)>> {
+        let Some(successor) = successor else {
+            return Some(None);
+        };
+        let files = Files {
+            key: &successor.key,
+            certificate: successor.certificate.as_deref(),
+            own: None,
+            chain: successor.chain.as_deref(),
+        };
+        let field = format!("{field}.successor");
+        let when = successor.from.max(self.now);
+        let credential = self.credential(&field, role, &files, when)?;
+        Some(Some((successor.from, credential)))
+    }
+
+    fn check_no_gap(
+        &mut self,
+        field: &str,
+        present: &Credential,
+        successor: Option<&(Seconds, Credential)>,
+    ) {
+        if let Some((from, _)) = successor
+            && present.end() < *from
+        {
+            self.wrong(
+                &format!("{field}.successor.from"),
+                format!(
+                    "{from} is after the present key's end at {}, and nobody would sign in between; choose an earlier instant",
+                    present.end()
+                ),
+            );
+        }
     }
 
     /// The signer for a key. A token's key is shown to be that of the certificate by a signature, since not

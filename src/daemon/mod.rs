@@ -28,6 +28,7 @@ use crate::{
         pkcs11::Modules,
     },
     service::{status::Statuses, timestamp::Timestamping},
+    tsa::set::TsuSet,
 };
 use assemble::{Parts, assemble};
 
@@ -103,6 +104,9 @@ impl Appliance {
         } = parts;
         let names: Vec<_> = config.tsus.iter().map(|tsu| tsu.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names).map_err(std::io::Error::other)?);
+        for tsu in tsus.iter().flat_map(TsuSet::all) {
+            metrics.key_end(tsu.name(), tsu.end());
+        }
         let timestamping = tsus.map(|tsus| {
             Arc::new(Timestamping::new(
                 tsus,

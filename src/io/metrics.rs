@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::{
     service::{status, timestamp::Outcome},
-    wire::{ocsp_response::ErrorStatus, tsp::FailInfo},
+    wire::{ocsp_response::ErrorStatus, time::Seconds, tsp::FailInfo},
 };
 
 /// The appliance's counters.
@@ -21,6 +22,7 @@ pub struct Metrics {
     /// The busiest series of [`Metrics::statuses`], found once.
     sealed: IntCounter,
     refusals: IntCounterVec,
+    key_ends: IntGaugeVec,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
 }
@@ -74,6 +76,14 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
+        let key_ends = IntGaugeVec::new(
+            Opts::new(
+                "gnomon_key_end_timestamp_seconds",
+                "When the last key that is configured stops signing, by TSU.",
+            ),
+            &["tsu"],
+        )?;
+        registry.register(Box::new(key_ends.clone()))?;
         let statuses = counters(
             "gnomon_ocsp_responses_total",
             "OCSP requests answered, by outcome.",
@@ -85,6 +95,7 @@ impl Metrics {
                 "Time-stamp requests answered, by TSU and outcome.",
                 &["tsu", "outcome"],
             )?,
+            key_ends,
             sealed: statuses.with_label_values(&["sealed"]),
             statuses,
             refusals: counters(
@@ -104,6 +115,12 @@ impl Metrics {
         };
         metrics.start_at_zero(tsus);
         Ok(metrics)
+    }
+
+    /// When a TSU's last key stops signing. An alert weeks before leaves the time for a successor.
+    pub fn key_end(&self, tsu: &str, end: Seconds) {
+        let gauge = self.key_ends.with_label_values(&[tsu]);
+        gauge.set(i64::try_from(end.get()).unwrap_or(i64::MAX));
     }
 
     /// One time-stamp request was answered.

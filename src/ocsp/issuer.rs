@@ -47,7 +47,7 @@ impl Issuer {
         self.snapshot.load()
     }
 
-    /// Which responder signs: among those whose certificates can be used at `now`, the first whose
+    /// Which responder signs: among those whose turn it is at `now`, the first whose
     /// algorithm the client prefers, else the first. All were configured, so no preference leads to a
     /// weaker signature than the operator allows.
     pub fn responder(
@@ -55,11 +55,10 @@ impl Issuer {
         preferred: impl Iterator<Item = SignatureAlgorithm>,
         now: Seconds,
     ) -> usize {
-        let usable = |responder: &&Responder| responder.credential().usable_at(now).is_ok();
         let at = |wanted: Option<SignatureAlgorithm>| {
             self.responders.iter().position(|responder| {
                 let algorithm = responder.credential().signer().algorithm();
-                wanted.is_none_or(|wanted| wanted == algorithm) && usable(&responder)
+                wanted.is_none_or(|wanted| wanted == algorithm) && responder.signs_at(now)
             })
         };
         let mut wanted = preferred.filter_map(|algorithm| at(Some(algorithm)));

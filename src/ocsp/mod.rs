@@ -10,7 +10,10 @@ pub mod window;
 
 use bytes::Bytes;
 
-use crate::{signing::credential::Credential, wire::algorithm::DigestAlgorithm};
+use crate::{
+    signing::credential::Credential,
+    wire::{algorithm::DigestAlgorithm, time::Seconds},
+};
 
 /// A key that signs status for one issuer.
 #[derive(Debug)]
@@ -18,6 +21,9 @@ pub struct Responder {
     credential: Credential,
     key_hash: Vec<u8>,
     certificate: Option<Bytes>,
+    /// From when on it signs, and until when; without an end, for ever.
+    from: Seconds,
+    until: Seconds,
 }
 
 impl Responder {
@@ -29,8 +35,27 @@ impl Responder {
         Self {
             key_hash: key_hash.as_ref().to_vec(),
             certificate: delegated.then(|| certificate.der().clone()),
+            from: Seconds::EPOCH,
+            until: Seconds::END,
             credential,
         }
+    }
+
+    /// The same, but that it signs only from `from` on.
+    pub const fn starting(mut self, from: Seconds) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// The same, but that it signs only before `until`.
+    pub const fn ending(mut self, until: Seconds) -> Self {
+        self.until = until;
+        self
+    }
+
+    /// Whether it is this one's turn at `now`, and its certificate can be used.
+    pub fn signs_at(&self, now: Seconds) -> bool {
+        self.from <= now && now < self.until && self.credential.usable_at(now).is_ok()
     }
 
     pub const fn credential(&self) -> &Credential {

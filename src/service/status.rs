@@ -145,7 +145,7 @@ impl Statuses {
             return None;
         }
         let cert_id = request.cert_ids().next()?;
-        self.find_sealed(cert_id.raw, cert_id.serial)
+        self.find_sealed(cert_id.raw, cert_id.serial, None)
     }
 
     /// Answers one request: a whole HTTP body, or what a GET path carried.
@@ -209,11 +209,13 @@ impl Statuses {
             return Ok(Reply::Fresh(self.sign(&question, share, nonce).await?.body));
         }
         let mut key = question.first.raw.to_vec();
-        if question.responder > 0 {
+        if question.request.has_preference() {
             // A CertID is one element, so what follows it cannot make it another's.
             key.extend_from_slice(&question.responder.to_be_bytes());
         }
-        if let Some(sealed) = self.find_sealed(&key, question.first.serial) {
+        if let Some(sealed) =
+            self.find_sealed(&key, question.first.serial, Some(question.responder))
+        {
             return Ok(Reply::Sealed(sealed));
         }
         match self.flights.join(&key).ok_or(Failure::Waiters)? {
@@ -256,10 +258,20 @@ impl Statuses {
     }
 
     /// The sealed answer under `key`, if the snapshot still says the same and no fresher one is due.
-    fn find_sealed(&self, key: &[u8], serial: &[u8]) -> Option<Arc<Sealed>> {
+    /// `responder` is whose answer it must be; without one, that of who signs now without any preference.
+    fn find_sealed(
+        &self,
+        key: &[u8],
+        serial: &[u8],
+        responder: Option<usize>,
+    ) -> Option<Arc<Sealed>> {
         let sealed = self.answers.find(key)?;
         let issuer = self.issuers.at(sealed.issuer)?;
         let now = self.clock.reading();
+        let expected = responder.unwrap_or_else(|| issuer.responder(std::iter::empty(), now));
+        if sealed.responder != expected {
+            return None;
+        }
         let snapshot = issuer.snapshot();
         let limit = issuer.limit(sealed.responder, &snapshot)?;
         let holds = snapshot.status(serial, now) == sealed.said && sealed.window.holds(now, limit);

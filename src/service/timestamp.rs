@@ -9,13 +9,14 @@ use super::trouble::Trouble;
 use crate::{
     audit::{RecordError, Recorder},
     clock::Clock,
-    signing::{Share, SignError, credential::CredentialError},
+    signing::{Share, SignError},
     tsa::{
         Token, Tsu,
         admission::{Admitted, Refusal, admit},
         draft::Draft,
         sequence::SequenceError,
         set::TsuSet,
+        signatory::SignatoryError,
     },
     wire::{
         tlv::DerError,
@@ -77,8 +78,8 @@ enum Failure {
     #[error("the clock can be further from UTC than the declared accuracy allows")]
     Inaccurate,
     // The appliance's.
-    #[error("the signing certificate cannot be used now: {0}")]
-    Credential(#[from] CredentialError),
+    #[error("the TSU's key cannot be used now: {0}")]
+    Signatory(#[from] SignatoryError),
     #[error("signing: {0}")]
     Sign(#[from] SignError),
     #[error("signing takes longer than the declared accuracy allows")]
@@ -96,7 +97,7 @@ impl Failure {
             Self::Time(SequenceError::Exhausted) => FailInfo::SystemFailure,
             Self::Time(_) | Self::Inaccurate => FailInfo::TimeNotAvailable,
             Self::Sign(SignError::Busy) | Self::Record(RecordError::Busy) => return None,
-            Self::Credential(_)
+            Self::Signatory(_)
             | Self::Sign(SignError::Failed)
             | Self::Late
             | Self::Record(RecordError::Stopped) => FailInfo::SystemFailure,
@@ -179,9 +180,10 @@ impl Timestamping {
             if !tsu.accepts(&time) {
                 return Err(format!("tsu `{}`: {}", tsu.name(), Failure::Inaccurate));
             }
-            let usable = tsu.credential().usable_at(time.seconds());
+            let signatory = tsu.signatory(time.seconds());
+            let usable = signatory.usable_at(time.seconds());
             usable.map_err(|error| format!("tsu `{}`: {error}", tsu.name()))?;
-            if !tsu.credential().signer().is_available() {
+            if !signatory.credential().signer().is_available() {
                 return Err(format!("tsu `{}`: its key cannot be reached", tsu.name()));
             }
         }
@@ -198,17 +200,23 @@ impl Timestamping {
         Err(Failure::Late)
     }
 
-    /// One signature; `None` where it came too late for its time, and nothing has left.
+    /// One signature; `None` where it came too late for its time or its key, and nothing has left.
     async fn attempt(&self, tsu: &Tsu, admitted: &Admitted<'_>) -> Result<Option<Token>, Failure> {
-        let signer = tsu.credential().signer();
+        let signatory = tsu.signatory(self.clock.reading());
+        let signer = signatory.credential().signer();
         let permit = signer.permit(Share::TimeStamp).await?;
         let stamp = tsu.sequence().next(|| self.clock.trusted())?;
         if !tsu.accepts(&stamp.time) {
             return Err(Failure::Inaccurate);
         }
-        tsu.credential().usable_at(stamp.time.seconds())?;
+        let now = stamp.time.seconds();
+        if !std::ptr::eq(signatory, tsu.signatory(now)) {
+            // The successor's hour has come while this waited for a place at the old key.
+            return Ok(None);
+        }
+        signatory.usable_at(now)?;
         let coming = self.recorder.announce();
-        let draft = Draft::new(tsu, admitted, stamp);
+        let draft = Draft::new(tsu, signatory, admitted, stamp);
         let signature = signer.sign(permit, draft.message()).await?;
         let done = self.clock.trusted().map_err(SequenceError::from)?;
         if !draft.in_time(&done) {

@@ -163,6 +163,12 @@ impl Credential {
         &self.signer
     }
 
+    /// When the key stops signing: the end of the certificate or of its PrivateKeyUsagePeriod.
+    pub fn end(&self) -> Seconds {
+        self.key_not_after
+            .map_or(self.not_after, |end| end.min(self.not_after))
+    }
+
     /// The end of the certificate.
     pub const fn not_after(&self) -> Seconds {
         self.not_after

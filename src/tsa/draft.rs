@@ -5,6 +5,7 @@ use super::{
     Token, Tsu,
     admission::Admitted,
     sequence::{Serial, Stamp},
+    signatory::Signatory,
 };
 use crate::{audit::TokenIssued, clock::TrustedTime, wire::tst_info::TstInfo};
 
@@ -12,6 +13,7 @@ use crate::{audit::TokenIssued, clock::TrustedTime, wire::tst_info::TstInfo};
 #[derive(Debug)]
 pub struct Draft<'a> {
     tsu: &'a Tsu,
+    signatory: &'a Signatory,
     admitted: &'a Admitted<'a>,
     serial: Serial,
     time: TrustedTime,
@@ -20,7 +22,12 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub fn new(tsu: &'a Tsu, admitted: &'a Admitted<'a>, stamp: Stamp) -> Self {
+    pub fn new(
+        tsu: &'a Tsu,
+        signatory: &'a Signatory,
+        admitted: &'a Admitted<'a>,
+        stamp: Stamp,
+    ) -> Self {
         let request = admitted.request();
         let tst_info = TstInfo {
             policy: admitted.policy().as_bytes(),
@@ -30,13 +37,14 @@ impl<'a> Draft<'a> {
             precision: tsu.terms.precision(),
             accuracy: &tsu.accuracy,
             nonce: request.nonce,
-            tsa: &tsu.tsa_field,
+            tsa: signatory.tsa_field(),
             extensions: &tsu.extensions,
         }
         .encode();
         Self {
-            attributes: tsu.template.attributes(&tst_info),
+            attributes: signatory.template().attributes(&tst_info),
             tsu,
+            signatory,
             admitted,
             serial: stamp.serial,
             time: stamp.time,
@@ -60,7 +68,7 @@ impl<'a> Draft<'a> {
     /// The token with this signature, and its record for the journal.
     pub fn seal(self, signature: &[u8]) -> (Token, TokenIssued) {
         let request = self.admitted.request();
-        let token = self.tsu.template.token(
+        let token = self.signatory.template().token(
             &self.tst_info,
             &self.attributes,
             signature,

@@ -7,17 +7,19 @@ pub mod draft;
 pub mod policy;
 pub mod sequence;
 pub mod set;
+pub mod signatory;
 
 use bytes::Bytes;
 
 use crate::{
     clock::{Basis, TrustedTime},
     signing::credential::Credential,
-    wire::{algorithm::DigestAlgorithm, cms::TokenTemplate, tst_info},
+    wire::{algorithm::DigestAlgorithm, time::Seconds, tst_info},
 };
 
 use policy::Terms;
 use sequence::Sequence;
+use signatory::Signatory;
 
 pub use policy::{TermsError, TsuSpec};
 
@@ -42,46 +44,39 @@ impl Token {
 pub struct Tsu {
     name: String,
     demo: bool,
-    credential: Credential,
+    signatory: Signatory,
+    /// Who signs from when on.
+    successor: Option<(Seconds, Signatory)>,
     terms: Terms,
     sequence: Sequence,
-    template: TokenTemplate,
     accuracy: Vec<u8>,
-    tsa_field: Vec<u8>,
     extensions: Vec<u8>,
 }
 
 impl Tsu {
-    /// `entropy` goes into every serial: the first bit is dropped, 79 stay.
+    /// `successor`: who takes over, and when. `entropy` goes into every serial: the first bit is dropped, 79
+    /// stay.
     pub fn new(
         spec: TsuSpec,
         credential: Credential,
+        successor: Option<(Seconds, Credential)>,
         entropy: [u8; 10],
     ) -> Result<Self, TermsError> {
-        let certificate = credential.certificate();
-        let algorithm = credential.signer().algorithm();
-        let template = TokenTemplate::new(certificate, credential.chain(), algorithm);
-        let tsa_field = if spec.tsa_field {
-            tst_info::tsa_name(certificate.subject())
-        } else {
-            Vec::new()
-        };
         let extensions = if spec.qualified {
             tst_info::qualified_extension()
         } else {
             Vec::new()
         };
-        let terms = Terms::new(&spec)?;
         Ok(Self {
-            name: spec.name,
+            signatory: Signatory::new(credential, &spec),
+            successor: successor
+                .map(|(from, credential)| (from, Signatory::new(credential, &spec))),
             demo: spec.demo,
             accuracy: tst_info::accuracy(spec.accuracy),
-            terms,
+            terms: Terms::new(&spec)?,
             sequence: Sequence::new(entropy),
-            template,
-            credential,
-            tsa_field,
             extensions,
+            name: spec.name,
         })
     }
 
@@ -90,8 +85,19 @@ impl Tsu {
         &self.name
     }
 
-    pub const fn credential(&self) -> &Credential {
-        &self.credential
+    /// Who signs at `now`.
+    pub fn signatory(&self, now: Seconds) -> &Signatory {
+        match &self.successor {
+            Some((from, successor)) if now >= *from => successor,
+            _ => &self.signatory,
+        }
+    }
+
+    /// When the last key that is known stops signing.
+    pub fn end(&self) -> Seconds {
+        self.successor
+            .as_ref()
+            .map_or(self.signatory.end(), |(_, successor)| successor.end())
     }
 
     pub const fn terms(&self) -> &Terms {

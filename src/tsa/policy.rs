@@ -22,6 +22,8 @@ pub struct TsuSpec {
     pub signing_delay: Duration,
     /// Whether the token names the TSU (`tsa`).
     pub tsa_field: bool,
+    /// Whether a key signs for 15 months at most (CA/B Forum CSBR).
+    pub code_signing: bool,
     /// Whether the token states that it is qualified (ETSI EN 319 422 9.1).
     pub qualified: bool,
 }
