@@ -45,7 +45,7 @@ impl Temp {
 
     fn try_start(&self, listen: &str, now: Seconds) -> Result<Prepared, DemoError> {
         let admin = "127.0.0.1:9180".parse().unwrap();
-        demo::prepare(&self.0, listen.parse().unwrap(), admin, now)
+        demo::prepare(&self.0, listen.parse().unwrap(), admin, None, now)
     }
 
     fn files(&self) -> BTreeMap<String, Vec<u8>> {

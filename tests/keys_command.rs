@@ -352,3 +352,65 @@ fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
         "{left}"
     );
 }
+
+#[test]
+fn the_demo_runs_on_a_token_and_finds_its_keys_again() {
+    use std::io::{BufRead, BufReader};
+    let bench = Bench::new();
+    let (dir, pin) = (bench.dir.path("on-token"), bench.dir.path("pin"));
+    let (listen, admin) = (
+        support::free_port().to_string(),
+        support::free_port().to_string(),
+    );
+    let demo = || {
+        let arguments = [
+            "demo",
+            "--dir",
+            &dir,
+            "--listen",
+            &listen,
+            "--admin",
+            &admin,
+            "--pkcs11",
+            SOFTHSM,
+            "--pin-file",
+            &pin,
+        ];
+        let mut child = bench
+            .around(gnomon(&arguments))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = Vec::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            said.push(line.unwrap());
+            if said.last().unwrap().contains("held.pem -url") {
+                break;
+            }
+        }
+        for command in said.iter().filter_map(|line| line.strip_prefix("  $ ")) {
+            run("sh", &["-c", command]);
+        }
+        run("kill", &["-TERM", &child.id().to_string()]);
+        assert!(child.wait().unwrap().success());
+        said.join("\n")
+    };
+    let first = demo();
+    assert!(
+        first.contains("tsu-ecdsa.pem                  signs time-stamps, P-256"),
+        "{first}"
+    );
+    for key in ["tsu-ecdsa.key", "tsu-rsa.key", "ocsp.key"] {
+        assert!(
+            !bench.dir.join("on-token").join(key).exists(),
+            "{key} is on the token alone"
+        );
+    }
+    assert!(demo().contains("is as the last start left it"));
+    let listed = bench.done("list", &[]);
+    assert_eq!(
+        listed.matches("never leaves the token").count(),
+        3,
+        "{listed}"
+    );
+}

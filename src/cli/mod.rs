@@ -35,6 +35,15 @@ enum Command {
         /// Where metrics and readiness are.
         #[arg(long, default_value = "127.0.0.1:3181")]
         admin: SocketAddr,
+        /// Make the signing keys on a PKCS #11 token, by this module.
+        #[arg(long, requires = "pin_file")]
+        pkcs11: Option<PathBuf>,
+        /// The file with the token's PIN, mode 0600.
+        #[arg(long, requires = "pkcs11")]
+        pin_file: Option<PathBuf>,
+        /// The token's label, where the module has several.
+        #[arg(long, requires = "pkcs11")]
+        token: Option<String>,
     },
     /// Serve as the configuration says.
     Serve {
@@ -65,7 +74,23 @@ pub fn run() -> ExitCode {
         .with_target(false)
         .init();
     match arguments.command {
-        Command::Demo { dir, listen, admin } => demo::run(&dir, listen, admin),
+        Command::Demo {
+            dir,
+            listen,
+            admin,
+            pkcs11,
+            pin_file,
+            token,
+        } => {
+            let token = pkcs11
+                .zip(pin_file)
+                .map(|(module, pin_file)| demo::DemoToken {
+                    module,
+                    label: token,
+                    pin_file,
+                });
+            demo::run(&dir, listen, admin, token.as_ref())
+        }
         Command::Serve { config } => serve::run(&config),
         Command::Keys(command) => keys::run(&command),
         Command::Check { config } => check::run(&config),

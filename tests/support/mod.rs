@@ -171,7 +171,7 @@ pub fn prepare(dir: &Path) -> (SocketAddr, SocketAddr) {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap();
-    demo::prepare(dir, listen, admin, Seconds::new(now.as_secs())).unwrap();
+    demo::prepare(dir, listen, admin, None, Seconds::new(now.as_secs())).unwrap();
     (listen, admin)
 }
 

@@ -6,6 +6,7 @@ mod crl;
 mod folder;
 mod pki;
 mod text;
+mod token;
 
 use std::{
     collections::BTreeSet,
@@ -16,12 +17,20 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::wire::{certificate::Certificate, oid, time::Seconds};
+use crate::{
+    io::pkcs11::keys::VaultError,
+    wire::{
+        certificate::{Certificate, PublicKey},
+        oid,
+        time::Seconds,
+    },
+};
 
 use crl::Crl;
 use folder::Folder;
 use pki::{Authority, DAY, Key, LEAVES, Leaf, PkiError};
 pub use text::banner;
+pub use token::DemoToken;
 
 const CONFIG: &str = "gnomon.toml";
 const CA: &str = "ca.pem";
@@ -56,6 +65,10 @@ pub enum DemoError {
     Ca { path: PathBuf, error: PkiError },
     #[error("the demo's keys and certificates cannot be made: {0}")]
     Make(#[from] PkiError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error("{0}")]
+    Token(String),
 }
 
 /// A folder that the daemon can start from.
@@ -68,11 +81,22 @@ pub struct Prepared {
 }
 
 /// `gnomon demo`: prepares `dir` and serves from it until it is told to stop.
-pub fn run(dir: &Path, listen: SocketAddr, admin: SocketAddr) -> ExitCode {
+pub fn run(
+    dir: &Path,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    token: Option<&DemoToken>,
+) -> ExitCode {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let prepared = match prepare(dir, listen, admin, Seconds::new(since_1970.as_secs())) {
+    let prepared = match prepare(
+        dir,
+        listen,
+        admin,
+        token,
+        Seconds::new(since_1970.as_secs()),
+    ) {
         Ok(prepared) => prepared,
         Err(error) => {
             eprintln!("error: {error}");
@@ -96,6 +120,7 @@ pub fn prepare(
     dir: &Path,
     listen: SocketAddr,
     admin: SocketAddr,
+    token: Option<&DemoToken>,
     now: Seconds,
 ) -> Result<Prepared, DemoError> {
     let folder = Folder::open(dir)?;
@@ -103,14 +128,14 @@ pub fn prepare(
     let kept = authority(&folder, now)?;
     let mut made = Vec::new();
     // First, since it marks the folder as ours.
-    write_config(&folder, listen, admin, &mut made)?;
+    write_config(&folder, &text::config(listen, admin, token)?, &mut made)?;
     let fresh = kept.is_none();
     let issuing = match kept {
         Some(issuing) => issuing,
         None => make_authority(&folder, now, &mut made)?,
     };
     let url = (listen.port() != 0).then(|| format!("http://{}/ocsp", text::reachable(listen)));
-    let leaves = leaves(&folder, &issuing, url.as_deref(), now)?;
+    let leaves = leaves(&folder, &issuing, url.as_deref(), token, now)?;
     // In this order a crash leaves at worst a serial that no certificate has.
     write_issued(&folder, &leaves, fresh)?;
     write_leaves(&folder, &leaves, &mut made)?;
@@ -233,15 +258,31 @@ fn make_authority(
 struct Current {
     leaf: &'static Leaf,
     certificate: Certificate,
-    new: Option<Key>,
+    new: Option<NewKey>,
     /// An earlier certificate was there.
     renewed: bool,
+}
+
+/// The key of a new certificate.
+enum NewKey {
+    File(Key),
+    OnToken(PublicKey),
+}
+
+impl NewKey {
+    const fn public(&self) -> &PublicKey {
+        match self {
+            Self::File(key) => key.public(),
+            Self::OnToken(public) => public,
+        }
+    }
 }
 
 fn leaves(
     folder: &Folder,
     issuing: &Authority,
     url: Option<&str>,
+    token: Option<&DemoToken>,
     now: Seconds,
 ) -> Result<Vec<Current>, DemoError> {
     let mut all = Vec::new();
@@ -251,11 +292,15 @@ fn leaves(
         let there = there.into_iter().next();
         let there = there.filter(|there| there.is_issued_by(issuing.certificate()));
         let renewed = there.is_some();
-        let key = folder.read_key(&key_file(leaf))?;
-        let usable = there.filter(|there| {
-            let belongs = |key: &Key| key.public() == there.public_key();
-            is_current(there, now) && key.as_ref().is_some_and(belongs)
-        });
+        let token = token.filter(|_| leaf.serves());
+        let public = match token {
+            Some(token) => Some(token.key(leaf)?),
+            None => folder
+                .read_key(&key_file(leaf))?
+                .map(|key| key.public().clone()),
+        };
+        let usable = there
+            .filter(|there| is_current(there, now) && public.as_ref() == Some(there.public_key()));
         all.push(match usable {
             Some(certificate) => Current {
                 leaf,
@@ -264,11 +309,14 @@ fn leaves(
                 renewed: false,
             },
             None => {
-                let key = Key::generate(leaf.kind)?;
+                let new = match (token, public) {
+                    (Some(_), Some(public)) => NewKey::OnToken(public),
+                    _ => NewKey::File(Key::generate(leaf.kind)?),
+                };
                 Current {
                     leaf,
-                    certificate: issuing.certify(leaf, key.public(), url, now)?,
-                    new: Some(key),
+                    certificate: issuing.certify(leaf, new.public(), url, now)?,
+                    new: Some(new),
                     renewed,
                 }
             }
@@ -293,13 +341,14 @@ fn write_leaves(
     for current in leaves {
         let Some(key) = &current.new else { continue };
         let (certificate, key_name) = (certificate_file(current.leaf), key_file(current.leaf));
-        folder.write_key(&key_name, key)?;
+        let mut files = vec![certificate.as_str()];
+        if let NewKey::File(key) = key {
+            folder.write_key(&key_name, key)?;
+            files.push(&key_name);
+        }
         folder.write_certificate(&certificate, &current.certificate)?;
         let renewed = if current.renewed { " (renewed)" } else { "" };
-        made.push(line(
-            &[&certificate, &key_name],
-            &format!("{}{renewed}", current.leaf.meaning),
-        ));
+        made.push(line(&files, &format!("{}{renewed}", current.leaf.meaning)));
     }
     Ok(())
 }
@@ -368,18 +417,12 @@ fn write_crl(
     Ok(())
 }
 
-fn write_config(
-    folder: &Folder,
-    listen: SocketAddr,
-    admin: SocketAddr,
-    made: &mut Vec<String>,
-) -> Result<(), DemoError> {
-    let wanted = text::config(listen, admin);
+fn write_config(folder: &Folder, wanted: &str, made: &mut Vec<String>) -> Result<(), DemoError> {
     let meaning = match folder.read(CONFIG)? {
         None => "the configuration, with comments",
         Some(there) if there == wanted.as_bytes() => return Ok(()),
         Some(there) if there.starts_with(text::MARKER.as_bytes()) => {
-            "the configuration, rewritten for other addresses"
+            "the configuration, rewritten for other addresses or keys"
         }
         Some(_) => {
             made.push(line(

@@ -10,7 +10,7 @@ use aws_lc_rs::{
 use zeroize::Zeroizing;
 
 use crate::wire::{
-    algorithm::{DigestAlgorithm, SignatureAlgorithm},
+    algorithm::{DigestAlgorithm, KeyKind, SignatureAlgorithm},
     certificate::{Certificate, CertificateError, PublicKey},
     oid::{self, ObjectIdentifier},
     time::Seconds,
@@ -190,6 +190,23 @@ pub struct Leaf {
     /// CRLReason if the CRL lists it (RFC 5280 5.3.1).
     pub revoked: Option<u8>,
     role: Role,
+}
+
+impl Leaf {
+    /// Whether the daemon signs with this key, so that it may live on a token.
+    pub const fn serves(&self) -> bool {
+        matches!(self.role, Role::Tsu | Role::Responder)
+    }
+}
+
+impl From<Kind> for KeyKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::P256 => Self::P256,
+            Kind::P384 => Self::P384,
+            Kind::Rsa3072 => Self::Rsa { bits: 3072 },
+        }
+    }
 }
 
 /// Everything the issuing CA certifies.

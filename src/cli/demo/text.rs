@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::Prepared;
+use super::{DemoError, DemoToken, Prepared, token::key_label};
 
 /// The first line of a `gnomon.toml` that may be rewritten.
 pub const MARKER: &str =
@@ -35,7 +35,7 @@ pub fn banner(
         }
     }
     out.push_str(
-        "\nThese are demo keys, in files anyone here may copy, and a clock that nobody vouches for.\n\
+        "\nThese are demo keys and a clock that nobody vouches for.\n\
          What they sign proves nothing. Never trust ca.pem outside of this demo.\n",
     );
     let base = format!("http://{}", reachable(listen));
@@ -111,8 +111,17 @@ fn quoted(word: &str) -> String {
 }
 
 /// The whole of `gnomon.toml`.
-pub fn config(listen: SocketAddr, admin: SocketAddr) -> String {
-    format!(
+pub fn config(
+    listen: SocketAddr,
+    admin: SocketAddr,
+    token: Option<&DemoToken>,
+) -> Result<String, DemoError> {
+    let key = |stem: &str| match token {
+        None => Ok(format!("\"{stem}.key\"")),
+        Some(token) => on_token(token, stem),
+    };
+    let (ecdsa, rsa, ocsp) = (key("tsu-ecdsa")?, key("tsu-rsa")?, key("ocsp")?);
+    Ok(format!(
         r##"{MARKER}
 # Paths are relative to this file. What is commented out shows the default.
 
@@ -138,7 +147,7 @@ dir = "journal"
 name = "ecdsa"
 default = true   # serves /tsa as well
 demo = true      # signs without a proven clock; its tokens prove nothing
-key = "tsu-ecdsa.key"
+key = {ecdsa}
 certificate = "tsu-ecdsa.pem"
 chain = "issuing.pem"
 # The first one is what a request without a policy gets. 2.999 is the arc for examples.
@@ -153,7 +162,7 @@ policies = ["2.999.3161.1"]
 [[tsu]]
 name = "rsa"
 demo = true
-key = "tsu-rsa.key"
+key = {rsa}
 # signature = "rsa-sha256"  # or rsa-sha384, rsa-sha512, rsa-pss-sha256, rsa-pss-sha384, rsa-pss-sha512
 certificate = "tsu-rsa.pem"
 chain = "issuing.pem"
@@ -169,9 +178,24 @@ issued = ["issued.txt"]
 # unlisted = "unauthorized"
 # validity = "8h"           # of an answer
 # archive_cutoff = false
-responder = {{ key = "ocsp.key", certificate = "ocsp.pem" }}
+responder = {{ key = {ocsp}, certificate = "ocsp.pem" }}
 "##
-    )
+    ))
+}
+
+/// The value of `key` for a key on the token. Paths are made absolute, since the file's are relative to it.
+fn on_token(token: &DemoToken, stem: &str) -> Result<String, DemoError> {
+    let absolute = |path: &Path| -> Result<String, DemoError> {
+        let path =
+            std::path::absolute(path).map_err(|error| DemoError::Token(error.to_string()))?;
+        Ok(serde_json::Value::String(path.display().to_string()).to_string())
+    };
+    let (module, pin_file) = (absolute(&token.module)?, absolute(&token.pin_file)?);
+    let name = serde_json::Value::String(token.label()?).to_string();
+    let label = key_label(stem);
+    Ok(format!(
+        "{{ module = {module}, token = {name}, label = \"{label}\", pin_file = {pin_file} }}"
+    ))
 }
 
 #[cfg(test)]
