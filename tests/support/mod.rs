@@ -2,6 +2,8 @@
 //! program, [`http`] a plain exchange of octets. Every process started here is stopped here.
 #![allow(dead_code)] // each test program uses its own part
 
+pub mod token;
+
 use std::{
     ffi::OsStr,
     fs,

@@ -51,7 +51,7 @@ pub struct KeyListing {
 pub enum VaultError {
     #[error(transparent)]
     Token(#[from] Pkcs11Error),
-    #[error("{choice}: {error}")]
+    #[error("{choice}: {}", super::said(.error))]
     Device { choice: TokenChoice, error: Error },
     #[error("{0}: a key of this label is there already; destroy it, or choose another label")]
     LabelTaken(String),

@@ -71,7 +71,7 @@ pub struct KeyOnToken {
 /// Why a key on a token cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Pkcs11Error {
-    #[error("{path}: the PKCS #11 module cannot be loaded: {error}")]
+    #[error("{path}: the PKCS #11 module cannot be loaded: {}", said(.error))]
     Module { path: PathBuf, error: Error },
     #[error("{0}: no such token; `gnomon keys list` shows those there are")]
     NoToken(TokenChoice),
@@ -92,10 +92,18 @@ pub enum Pkcs11Error {
         kind: String,
         algorithm: SignatureAlgorithm,
     },
-    #[error("{choice}: {error}")]
+    #[error("{choice}: {}", said(.error))]
     Device { choice: TokenChoice, error: Error },
     #[error("the threads that sign cannot be started: {0}")]
     Threads(std::io::Error),
+}
+
+/// An error of the library in few words: the function and the code by their names in the standard.
+fn said(error: &Error) -> String {
+    match error {
+        Error::Pkcs11(code, function) => format!("C_{function:?} gave {code:?}"),
+        other => other.to_string(),
+    }
 }
 
 /// Opens the key whose public half is `public`, and shows by a signature on every token that it is the one.

@@ -132,7 +132,7 @@ impl Worker {
         let inside = self.module.enter();
         let signature = self.scheme.sign(&open.session, open.key, message);
         drop(inside);
-        let signature = signature.map_err(|error| error.to_string())?;
+        let signature = signature.map_err(|error| super::said(&error))?;
         if self.key.verify && !self.verifies(message, &signature) {
             return Err("the token gave a wrong signature, which was not used".into());
         }

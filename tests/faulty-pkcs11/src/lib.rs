@@ -4,6 +4,7 @@
 //! - `delay MS`: C_Sign takes at least this long;
 //! - `fail CKR COUNT`: the next COUNT calls of C_Sign since the file was written return this number;
 //! - `fail-open CKR`: C_OpenSession returns it;
+//! - `away SLOT`: nothing can be done on the token in this slot (CKR_TOKEN_NOT_PRESENT);
 //! - `hang`: C_Sign does not return while the file says so;
 //! - `corrupt COUNT`: the next COUNT signatures have a bit turned.
 //!
@@ -23,7 +24,7 @@ use std::{
 use cryptoki_sys::{
     CK_BYTE_PTR, CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR, CK_FUNCTION_LIST_PTR_PTR,
     CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE_PTR, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
-    CK_ULONG_PTR, CKR_FUNCTION_FAILED, CKR_OK, Pkcs11,
+    CK_ULONG_PTR, CKR_FUNCTION_FAILED, CKR_OK, CKR_TOKEN_NOT_PRESENT, Pkcs11,
 };
 
 struct Real {
@@ -140,8 +141,26 @@ unsafe extern "C" fn open_session(
     {
         return code.parse().unwrap_or(CKR_FUNCTION_FAILED);
     }
+    if is_away(&order(), slot) {
+        return CKR_TOKEN_NOT_PRESENT;
+    }
     // SAFETY: the arguments go through as they came.
     unsafe { real().C_OpenSession.unwrap()(slot, flags, application, notify, session) }
+}
+
+fn is_away(order: &[String], slot: cryptoki_sys::CK_SLOT_ID) -> bool {
+    matches!(order, [word, away] if word == "away" && *away == slot.to_string())
+}
+
+fn slot_of(session: CK_SESSION_HANDLE) -> cryptoki_sys::CK_SLOT_ID {
+    let mut info = MaybeUninit::uninit();
+    // SAFETY: there is room for one CK_SESSION_INFO, which is read only where it was written.
+    unsafe {
+        match real().C_GetSessionInfo.unwrap()(session, info.as_mut_ptr()) {
+            CKR_OK => info.assume_init().slotID,
+            _ => cryptoki_sys::CK_SLOT_ID::MAX,
+        }
+    }
 }
 
 unsafe extern "C" fn login(
@@ -207,6 +226,12 @@ unsafe extern "C" fn sign(
                 unsafe { real_sign(session, data, data_length, signature, signature_length) };
                 write_counts();
                 return code.parse().unwrap_or(CKR_FUNCTION_FAILED);
+            }
+            ["away", _] if is_away(&order, slot_of(session)) => {
+                // The operation that C_SignInit began ends with the real call.
+                // SAFETY: the arguments go through as they came.
+                unsafe { real_sign(session, data, data_length, signature, signature_length) };
+                return CKR_TOKEN_NOT_PRESENT;
             }
             ["corrupt", times] => corrupt = one_of(times),
             _ => {}

@@ -1,0 +1,76 @@
+//! One key on two tokens: work goes to both, moves off one that is away, and returns when it is back.
+
+mod support;
+
+use std::fs;
+
+use support::{
+    Folder, gnomon, http, prepare, run, text,
+    token::{Token, faulty},
+    wait_for,
+};
+
+/// The slot of a token, as `gnomon keys list` tells it.
+fn slot(token: &Token, label: &str) -> String {
+    let module = faulty().display().to_string();
+    let list = gnomon(&["keys", "list", "--module", &module, "--json"]);
+    let listed = text(&token.around(list).output().unwrap());
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let tokens = listed["tokens"].as_array().unwrap();
+    let found = tokens.iter().find(|token| token["label"] == label).unwrap();
+    found["slot"].to_string()
+}
+
+#[test]
+fn work_moves_off_a_token_that_is_away_and_returns() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let token = Token::new(&dir);
+    token.init("second");
+    token.import(&dir, "tsu-ecdsa", "01");
+    token.import_to("second", &dir, "tsu-ecdsa", "01");
+    let (first, second) = (slot(&token, "gnomon"), slot(&token, "second"));
+    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    let key = format!(
+        "key = {{ module = \"{}\", tokens = [\"gnomon\", \"second\"], label = \"tsu-ecdsa\", pin_file = \"pin\", sessions = 2 }}",
+        faulty().display()
+    );
+    let config = config.replacen("key = \"tsu-ecdsa.key\"", &key, 1);
+    // One of them is away already when gnomon starts.
+    token.order(&format!("away {second}"));
+    let gnomon = token.serve(dir, &config);
+    let query = gnomon.dir.path("q.tsq");
+    run(
+        "openssl",
+        &[
+            "ts",
+            "-query",
+            "-digest",
+            &"00".repeat(32),
+            "-sha256",
+            "-cert",
+            "-out",
+            &query,
+        ],
+    );
+    let body = fs::read(&query).unwrap();
+    let is_granted = || {
+        let response = gnomon.post("/tsa/ecdsa", "", &body);
+        response.body.get(4..9) == Some(&[0x30, 3, 2, 1, 0])
+    };
+    let ready = || {
+        let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        http(gnomon.admin, request).status == 200
+    };
+    // Each turn proves that the one before is used again: it is then the only one there is.
+    for away in [&second, &first, &second, &first] {
+        token.order(&format!("away {away}"));
+        // What was under way at that moment may fail; then the other has all of it.
+        wait_for("tokens from the other", || {
+            (0..20).all(|_| is_granted()).then_some(())
+        });
+        assert!(ready());
+    }
+    token.order("");
+    wait_for("both", || (0..20).all(|_| is_granted()).then_some(()));
+}
