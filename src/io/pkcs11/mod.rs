@@ -128,6 +128,7 @@ pub fn open(
             public: public.clone(),
             jobs: Arc::clone(&jobs),
             healthy: Arc::clone(&healthy),
+            voice: Arc::default(),
         };
         match worker.prove() {
             Ok(()) => works = true,

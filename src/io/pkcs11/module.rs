@@ -4,7 +4,10 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,6 +33,8 @@ pub struct Module {
     /// number counts the starts: sessions of an earlier one are void.
     gate: RwLock<u64>,
     logins: Mutex<HashMap<u64, Login>>,
+    /// Sessions that sign, of all keys: a library in which something works is not started anew.
+    working: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -57,6 +62,7 @@ impl Modules {
             context,
             gate: RwLock::new(0),
             logins: Mutex::default(),
+            working: AtomicUsize::new(0),
         });
         modules.insert(path.to_owned(), Arc::clone(&module));
         Ok(module)
@@ -159,9 +165,22 @@ impl Module {
         }
     }
 
-    /// Starts the library anew, unless another did since `generation`, or a call is stuck inside.
+    /// Counts a session that signs, until it is told that it no longer does.
+    pub fn works(&self, yes: bool) {
+        if yes {
+            self.working.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.working.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Starts the library anew, unless something in it works, another did since `generation`, or a call is
+    /// stuck inside.
     pub fn start_anew(&self, generation: u64) -> Result<(), Error> {
         const TRIES: u32 = 100;
+        if self.working.load(Ordering::Acquire) > 0 {
+            return Ok(());
+        }
         for _ in 0..TRIES {
             if let Ok(mut gate) = self.gate.try_write() {
                 if *gate != generation {

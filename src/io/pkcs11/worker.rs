@@ -4,10 +4,10 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cryptoki::{
@@ -30,6 +30,41 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// After how many failed attempts the library is started anew.
 const PATIENCE: u32 = 4;
 
+/// Errors of one kind are said once in this time, over all sessions of a key: a device that fails every other
+/// signature would otherwise fill the log.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Says errors and recoveries, but not all.
+#[derive(Debug, Default)]
+pub struct Voice(Mutex<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    last: Option<Instant>,
+    /// An error was said, and no recovery since.
+    trouble: bool,
+}
+
+impl Voice {
+    fn trouble(&self, what: &str) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.last.is_none_or(|last| last.elapsed() >= SILENCE) {
+            *said = Said {
+                last: Some(Instant::now()),
+                trouble: true,
+            };
+            tracing::error!("{what}; sessions are opened anew until it works");
+        }
+    }
+
+    fn recovery(&self, choice: &TokenChoice) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut said.trouble, false) {
+            tracing::info!("{choice}: signs again");
+        }
+    }
+}
+
 /// What a thread needs to sign with one key on one token.
 #[derive(Debug, Clone)]
 pub struct Worker {
@@ -41,6 +76,8 @@ pub struct Worker {
     pub jobs: Arc<Jobs>,
     /// Sessions that are open and not stuck.
     pub healthy: Arc<AtomicUsize>,
+    /// Shared by the sessions of one key on one token.
+    pub voice: Arc<Voice>,
 }
 
 /// An open session with the key found on it.
@@ -62,14 +99,11 @@ impl Worker {
     /// Signs until the queue is closed.
     pub fn run(self) {
         let mut failures = 0;
-        let mut troubled = false;
         loop {
             let mut open = match self.open() {
                 Ok(open) => open,
                 Err(error) => {
-                    if !std::mem::replace(&mut troubled, true) {
-                        tracing::error!("{error}; it is tried again");
-                    }
+                    self.voice.trouble(&error.to_string());
                     failures += 1;
                     if failures % PATIENCE == 0 && !matches!(error, Pkcs11Error::PinRefused(_)) {
                         let generation = *self.module.enter();
@@ -84,12 +118,12 @@ impl Worker {
                     continue;
                 }
             };
-            if std::mem::replace(&mut troubled, false) {
-                tracing::info!("{}: signs again", self.choice);
-            }
+            self.voice.recovery(&self.choice);
             failures = 0;
             self.healthy.fetch_add(1, Ordering::AcqRel);
+            self.module.works(true);
             let end = self.serve(&mut open);
+            self.module.works(false);
             self.healthy.fetch_sub(1, Ordering::AcqRel);
             // The handle of a session that the library's new start voided may be another's by now.
             if *self.module.enter() == open.generation {
@@ -98,8 +132,7 @@ impl Worker {
             match end {
                 None => return,
                 Some(error) => {
-                    troubled = true;
-                    tracing::error!("{}: {error}; the session is opened anew", self.choice);
+                    self.voice.trouble(&format!("{}: {error}", self.choice));
                 }
             }
         }
