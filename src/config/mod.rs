@@ -246,8 +246,22 @@ impl Config {
                 "neither is configured, so there is nothing to serve; add a [[tsu]] or an [[issuer]]",
             );
         }
-        if self.http.workers == 0 {
-            wrong("http.workers".into(), "must be at least 1");
+        for (field, value) in [
+            ("http.workers", self.http.workers),
+            ("http.connections", self.http.connections),
+            ("http.body", self.http.body),
+        ] {
+            if value == 0 {
+                wrong(field.into(), "must be at least 1");
+            }
+        }
+        for (field, time) in [
+            ("http.header_timeout", self.http.header_timeout),
+            ("http.body_timeout", self.http.body_timeout),
+        ] {
+            if time.is_zero() {
+                wrong(field.into(), "must be longer, or no client is ever in time");
+            }
         }
         let defaults = self.tsus.iter().filter(|tsu| tsu.default).count();
         if defaults > 1 {
