@@ -344,8 +344,22 @@ fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
         assert!(!done && said.contains("nothing was destroyed"), "{said}");
     }
     assert!(bench.done("list", &[]).contains("key `one`"));
-    let (done, said) = bench.keys("destroy", &["--label", "one"], "one\n");
+    let record = path("destroyed.jsonl");
+    let nowhere = path("nowhere/destroyed.jsonl");
+    bench.refused(
+        "destroy",
+        &["--label", "one", "--record", &nowhere],
+        "cannot be opened",
+    );
+    let (done, said) = bench.keys("destroy", &["--label", "one", "--record", &record], "one\n");
     assert!(done && said.contains("destroyed key `one`"), "{said}");
+    let line: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+    assert_eq!(
+        (&line["label"], &line["kind"]),
+        (&"one".into(), &"P-256".into())
+    );
+    assert_eq!(line["public_key_sha256"].as_str().unwrap().len(), 64);
     let left = bench.done("list", &[]);
     assert!(
         !left.contains("key `one`") && left.contains("key `two`"),

@@ -11,9 +11,10 @@ use der::{
     Encode,
     pem::{LineEnding, encode_string},
 };
+use serde::Serialize;
 use x509_cert::name::RdnSequence;
 
-use super::{KeysError, Place, Use, read, usage, write};
+use super::{KeysError, Place, Use, print_json, read, usage, write};
 use crate::{
     io::pkcs11::{self, KeyOnToken, Modules},
     signing::credential::{Credential, Role},
@@ -36,6 +37,15 @@ pub struct Csr {
     /// Where the request goes (PEM).
     #[arg(long)]
     out: PathBuf,
+    /// For scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Requested<'a> {
+    label: &'a str,
+    request: &'a Path,
 }
 
 impl Csr {
@@ -52,6 +62,12 @@ impl Csr {
         let pem = encode_string("CERTIFICATE REQUEST", LineEnding::LF, &request)
             .map_err(|error| usage(&error))?;
         write(&self.out, pem)?;
+        if self.json {
+            return print_json(&Requested {
+                label: &self.label,
+                request: &self.out,
+            });
+        }
         println!(
             "wrote {}; have the CA issue the certificate, then:",
             self.out.display()
@@ -86,6 +102,17 @@ pub struct Install {
     /// Where the configuration looks for the certificate.
     #[arg(long)]
     to: PathBuf,
+    /// For scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Installed<'a> {
+    subject: String,
+    /// RFC 3339.
+    until: String,
+    certificate: &'a Path,
 }
 
 impl Install {
@@ -122,10 +149,17 @@ impl Install {
         let now = Seconds::new(now.as_secs());
         let credential = Credential::prove(role, certificate, chain, signer, now)?;
         write(&self.to, &content)?;
+        if self.json {
+            return print_json(&Installed {
+                subject: credential.certificate().subject_text(),
+                until: credential.end().to_string(),
+                certificate: &self.to,
+            });
+        }
         println!(
             "installed {} until {} in {}",
             credential.certificate().subject_text(),
-            credential.not_after(),
+            credential.end(),
             self.to.display()
         );
         Ok(())

@@ -1,12 +1,21 @@
 //! `keys generate` and `keys destroy`: the beginning and the end of a key.
 
-use std::io::{BufRead, Write};
+use std::{
+    fs::{File, OpenOptions},
+    io::{BufRead, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{KeysError, Place, print_json, usage};
-use crate::wire::algorithm::{DigestAlgorithm, KeyKind};
+use crate::wire::{
+    algorithm::{DigestAlgorithm, KeyKind},
+    certificate::PublicKey,
+    time::Seconds,
+};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
@@ -100,6 +109,24 @@ pub struct Destroy {
     /// The key's label.
     #[arg(long)]
     label: String,
+    /// A file to which a line about the destroyed key is added: when, what, and which public key.
+    #[arg(long)]
+    record: Option<PathBuf>,
+    /// For scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Destroyed {
+    /// RFC 3339.
+    destroyed: String,
+    label: String,
+    id: String,
+    kind: String,
+    /// SHA-256 of the SubjectPublicKeyInfo, hexadecimal; none where the token did not show it.
+    public_key_sha256: Option<String>,
+    objects: usize,
 }
 
 impl Destroy {
@@ -113,26 +140,61 @@ impl Destroy {
                     self.label
                 ))
             })?;
-            print!(
+            // Where the record cannot be kept, nothing is destroyed.
+            let record = self.record.as_deref().map(open_record).transpose()?;
+            eprint!(
                 "This destroys key `{}`, id {}, {}, for ever. Type its label to go on: ",
                 key.label, key.id, key.kind
             );
-            let _ = std::io::stdout().flush();
             let mut typed = String::new();
             let read = std::io::stdin().lock().read_line(&mut typed);
             if read.is_err() || typed.trim_end() != self.label {
                 return Err(usage(&"the label was not typed; nothing was destroyed"));
             }
             let objects = vault.destroy(&self.label)?;
-            println!(
-                "destroyed key `{}`, id {}, {} ({objects} objects)",
-                key.label, key.id, key.kind
-            );
-            if let Some(public) = &key.public {
-                let digest = DigestAlgorithm::Sha256.digest(public.spki());
-                println!("public key SHA-256 {}", hex::encode(digest));
+            let since_1970 = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let digest = |public: &PublicKey| DigestAlgorithm::Sha256.digest(public.spki());
+            let destroyed = Destroyed {
+                destroyed: Seconds::new(since_1970.as_secs()).to_string(),
+                label: key.label.clone(),
+                id: key.id.clone(),
+                kind: key.kind.clone(),
+                public_key_sha256: key
+                    .public
+                    .as_ref()
+                    .map(|public| hex::encode(digest(public))),
+                objects,
+            };
+            if let Some((path, mut file)) = record {
+                let line = serde_json::to_string(&destroyed).map_err(|error| usage(&error))?;
+                writeln!(file, "{line}")
+                    .and_then(|()| file.sync_all())
+                    .map_err(|error| KeysError::File {
+                        path,
+                        action: "written",
+                        error,
+                    })?;
+            }
+            if self.json {
+                return print_json(&destroyed);
+            }
+            println!("destroyed key `{}`, id {}, {}", key.label, key.id, key.kind);
+            if let Some(digest) = &destroyed.public_key_sha256 {
+                println!("public key SHA-256 {digest}");
             }
             Ok(())
         })
     }
+}
+
+fn open_record(path: &Path) -> Result<(PathBuf, File), KeysError> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let opened = opened.map_err(|error| KeysError::File {
+        path: path.to_owned(),
+        action: "opened",
+        error,
+    })?;
+    Ok((path.to_owned(), opened))
 }

@@ -158,11 +158,13 @@ impl Worker {
     }
 
     fn sign(&self, open: &mut Open, message: &[u8]) -> Result<Vec<u8>, String> {
-        if *self.module.enter() != open.generation {
+        let mut inside = self.module.enter();
+        if *inside != open.generation {
             // Another thread started the library anew; this session ended with the old one.
+            drop(inside);
             *open = self.open().map_err(|error| error.to_string())?;
+            inside = self.module.enter();
         }
-        let inside = self.module.enter();
         let signature = self.scheme.sign(&open.session, open.key, message);
         drop(inside);
         let signature = signature.map_err(|error| super::said(&error))?;

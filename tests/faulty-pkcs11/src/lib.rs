@@ -1,7 +1,7 @@
 //! A PKCS #11 module for tests. It forwards every call to SoftHSM (`FAULTY_PKCS11_MODULE`), and does to the calls
 //! that signing is made of what the control file (`FAULTY_PKCS11_CONTROL`) says, read at every signature:
 //!
-//! - `delay MS`: C_Sign takes at least this long;
+//! - `delay MS`: C_Sign takes this long, the real one included;
 //! - `fail CKR COUNT`: the next COUNT calls of C_Sign since the file was written return this number;
 //! - `fail-open CKR`: C_OpenSession returns it;
 //! - `away SLOT`: nothing can be done on the token in this slot (CKR_TOKEN_NOT_PRESENT);
@@ -18,7 +18,7 @@ use std::{
     mem::MaybeUninit,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use cryptoki_sys::{
@@ -84,12 +84,16 @@ fn count(name: &'static str) {
 fn write_counts() {
     let mut path = control();
     path.push(".calls");
-    let text: String = state()
+    // Under the lock, so that a reader never finds two writes in one another.
+    let state = state();
+    let text: String = state
         .calls
         .iter()
         .map(|(name, count)| format!("{name} {count}\n"))
         .collect();
-    let _ = fs::write(path, text);
+    let mut next = path.clone();
+    next.push(".next");
+    let _ = fs::write(&next, text).and_then(|()| fs::rename(next, path));
 }
 
 fn real() -> &'static CK_FUNCTION_LIST {
@@ -210,7 +214,8 @@ unsafe extern "C" fn sign(
         return unsafe { real_sign(session, data, data_length, signature, signature_length) };
     }
     count("C_Sign");
-    let mut corrupt = false;
+    let start = Instant::now();
+    let (mut corrupt, mut least) = (false, Duration::ZERO);
     loop {
         let order = order();
         let words: Vec<_> = order.iter().map(String::as_str).collect();
@@ -219,7 +224,7 @@ unsafe extern "C" fn sign(
                 thread::sleep(Duration::from_millis(20));
                 continue;
             }
-            ["delay", ms] => thread::sleep(Duration::from_millis(ms.parse().unwrap_or(0))),
+            ["delay", ms] => least = Duration::from_millis(ms.parse().unwrap_or(0)),
             ["fail", code, times] if one_of(times) => {
                 // The operation that C_SignInit began ends with the real call.
                 // SAFETY: the arguments go through as they came.
@@ -244,6 +249,11 @@ unsafe extern "C" fn sign(
         // SAFETY: the real module has just written at least one octet there.
         unsafe { *signature ^= 1 };
     }
-    write_counts();
+    if least.is_zero() {
+        write_counts();
+    } else {
+        // The real call's own time is part of it; and no file is written where time is measured.
+        thread::sleep(least.saturating_sub(start.elapsed()));
+    }
     result
 }
