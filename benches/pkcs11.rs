@@ -29,7 +29,7 @@ use gnomon::{
     signing::{Share, Signer},
     wire::algorithm::KeyKind,
 };
-use support::{Folder, Gnomon, gnomon, prepare, run};
+use support::{Folder, Gnomon, gnomon, prepare, run, timestamp_query};
 
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
@@ -205,20 +205,7 @@ fn through_the_daemon(dir: &Path) {
         fs::write(&file, text).unwrap();
         let command = gnomon(&["serve", "--config", &folder.path("gnomon.toml")]);
         let gnomon = Gnomon::started(command, folder, listen, admin);
-        let query = gnomon.dir.path("q.tsq");
-        run(
-            "openssl",
-            &[
-                "ts",
-                "-query",
-                "-digest",
-                &"00".repeat(32),
-                "-sha256",
-                "-cert",
-                "-out",
-                &query,
-            ],
-        );
+        let (query, _) = timestamp_query(&gnomon.dir);
         let script = gnomon.dir.path("load.lua");
         fs::write(
             &script,

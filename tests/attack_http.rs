@@ -9,18 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Gnomon, Response, http, run, wait_for};
+use support::{Gnomon, Response, http, timestamp_query, wait_for};
 
 fn query(gnomon: &Gnomon) -> Vec<u8> {
-    let file = gnomon.dir.path("q.tsq");
-    let digest = "00".repeat(32);
-    run(
-        "openssl",
-        &[
-            "ts", "-query", "-digest", &digest, "-sha256", "-cert", "-out", &file,
-        ],
-    );
-    fs::read(file).unwrap()
+    timestamp_query(&gnomon.dir).1
 }
 
 fn connect(gnomon: &Gnomon) -> TcpStream {

@@ -23,28 +23,10 @@ use gnomon::wire::{
     tlv::{Reader, tag},
 };
 use support::{
-    Folder, Gnomon, gnomon, http, issue_tsu, prepare, run, text,
+    Folder, Gnomon, gnomon, http, issue_tsu, prepare, run, text, timestamp_query,
     token::{SOFTHSM, Token, faulty},
     wait_for,
 };
-
-fn query(dir: &Folder) -> (String, Vec<u8>) {
-    let file = dir.path("q.tsq");
-    run(
-        "openssl",
-        &[
-            "ts",
-            "-query",
-            "-digest",
-            &"00".repeat(32),
-            "-sha256",
-            "-cert",
-            "-out",
-            &file,
-        ],
-    );
-    (file.clone(), fs::read(file).unwrap())
-}
 
 fn granted(response: &[u8]) -> bool {
     response.get(4..9) == Some(&[0x30, 3, 2, 1, 0])
@@ -128,7 +110,7 @@ fn every_mechanism_signs_what_openssl_verifies() {
         &dir.path("gnomon.toml"),
     ]);
     let gnomon = Gnomon::started(token.around(with_pin), dir, listen, admin);
-    let (file, body) = query(&gnomon.dir);
+    let (file, body) = timestamp_query(&gnomon.dir);
     for (name, ..) in kinds {
         let response = gnomon.post(&format!("/tsa/{name}"), "", &body);
         assert!(granted(&response.body), "{name}");
@@ -165,21 +147,7 @@ fn every_mechanism_signs_what_openssl_verifies() {
             _ => verify(&gnomon, &file, &response.body),
         }
     }
-    let path = |name: &str| gnomon.dir.path(name);
-    let said = run(
-        "openssl",
-        &[
-            "ocsp",
-            "-issuer",
-            &path("issuing.pem"),
-            "-cert",
-            &path("good.pem"),
-            "-url",
-            &gnomon.url("/ocsp"),
-            "-CAfile",
-            &path("chain.pem"),
-        ],
-    );
+    let said = gnomon.ask("good.pem", &[]);
     assert!(said.contains("Response verify OK"), "{said}");
 }
 
@@ -221,7 +189,7 @@ fn verify_signature(response: &[u8], certificate: &Certificate) {
 #[test]
 fn every_fault_costs_refusals_and_nothing_else() {
     let (gnomon, token) = faulty_gnomon("sessions = 4, deadline = \"2s\"");
-    let (file, body) = query(&gnomon.dir);
+    let (file, body) = timestamp_query(&gnomon.dir);
     let request = format!(
         "POST /tsa HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -297,25 +265,8 @@ fn every_fault_costs_refusals_and_nothing_else() {
 #[test]
 fn a_hanging_device_is_left_behind_and_the_rest_goes_on() {
     let (gnomon, token) = faulty_gnomon("sessions = 2, deadline = \"300ms\"");
-    let (file, body) = query(&gnomon.dir);
-    let path = |name: &str| gnomon.dir.path(name);
-    let ask = || {
-        run(
-            "openssl",
-            &[
-                "ocsp",
-                "-no_nonce",
-                "-issuer",
-                &path("issuing.pem"),
-                "-cert",
-                &path("good.pem"),
-                "-url",
-                &gnomon.url("/ocsp"),
-                "-CAfile",
-                &path("chain.pem"),
-            ],
-        )
-    };
+    let (file, body) = timestamp_query(&gnomon.dir);
+    let ask = || gnomon.ask("good.pem", &["-no_nonce"]);
     ask();
     token.order("hang");
     // Two are stuck, and each is answered by its deadline; then nobody waits.
@@ -356,7 +307,7 @@ fn a_hanging_device_is_left_behind_and_the_rest_goes_on() {
 #[test]
 fn nothing_is_looked_up_after_the_start_and_one_login_serves_all_sessions() {
     let (gnomon, token) = faulty_gnomon("sessions = 4");
-    let (_, body) = query(&gnomon.dir);
+    let (_, body) = timestamp_query(&gnomon.dir);
     assert!(granted(&gnomon.post("/tsa/ecdsa", "", &body).body));
     let before = token.calls("C_FindObjects");
     assert!(before > 0);

@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 
 use support::{
-    Folder, gnomon, http, prepare, run, text,
+    Folder, gnomon, http, prepare, text, timestamp_query,
     token::{Token, faulty},
     wait_for,
 };
@@ -39,21 +39,7 @@ fn work_moves_off_a_token_that_is_away_and_returns() {
     // One of them is away already when gnomon starts.
     token.order(&format!("away {second}"));
     let gnomon = token.serve(dir, &config);
-    let query = gnomon.dir.path("q.tsq");
-    run(
-        "openssl",
-        &[
-            "ts",
-            "-query",
-            "-digest",
-            &"00".repeat(32),
-            "-sha256",
-            "-cert",
-            "-out",
-            &query,
-        ],
-    );
-    let body = fs::read(&query).unwrap();
+    let (_, body) = timestamp_query(&gnomon.dir);
     let is_granted = || {
         let response = gnomon.post("/tsa/ecdsa", "", &body);
         response.body.get(4..9) == Some(&[0x30, 3, 2, 1, 0])

@@ -9,7 +9,7 @@ use std::{
 };
 
 use gnomon::wire::time::Seconds;
-use support::{Folder, Gnomon, http, issue_tsu, prepare, run, said};
+use support::{Folder, Gnomon, http, issue_tsu, prepare, run, timestamp_query};
 
 fn now() -> u64 {
     SystemTime::now()
@@ -95,44 +95,14 @@ fn a_successor_takes_over_under_load() {
     fs::write(dir.join("gnomon.toml"), text).unwrap();
     let gnomon = Gnomon::serve(dir, listen, admin);
     let path = |name: &str| gnomon.dir.path(name);
-    let (query, chain) = (path("q.tsq"), path("chain.pem"));
-    run(
-        "openssl",
-        &[
-            "ts",
-            "-query",
-            "-digest",
-            &"00".repeat(32),
-            "-sha256",
-            "-cert",
-            "-out",
-            &query,
-        ],
-    );
-    let body = fs::read(&query).unwrap();
+    let chain = path("chain.pem");
+    let (query, body) = timestamp_query(&gnomon.dir);
     let head = format!(
         "POST /tsa HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let request = [head.as_bytes(), &body].concat();
-    let ask = |name: &str| {
-        said(
-            "openssl",
-            &[
-                "ocsp",
-                "-no_nonce",
-                "-issuer",
-                &path("issuing.pem"),
-                "-cert",
-                &path(name),
-                "-url",
-                &gnomon.url("/ocsp"),
-                "-CAfile",
-                &chain,
-                "-resp_text",
-            ],
-        )
-    };
+    let ask = |name: &str| gnomon.ask(name, &["-no_nonce", "-resp_text"]);
     assert!(ask("good.pem").contains("CN=Gnomon demo OCSP responder"));
     let clients: Vec<_> = (0..4)
         .map(|_| {

@@ -149,6 +149,24 @@ impl Gnomon {
         http(self.listen, head.as_bytes())
     }
 
+    /// What `openssl ocsp` says of one of the demo's certificates; it verifies the answer by the chain.
+    pub fn ask(&self, name: &str, options: &[&str]) -> String {
+        let path = |name: &str| self.dir.path(name);
+        let (issuer, certificate, chain) = (path("issuing.pem"), path(name), path("chain.pem"));
+        let arguments = [
+            "ocsp",
+            "-issuer",
+            &issuer,
+            "-cert",
+            &certificate,
+            "-CAfile",
+            &chain,
+            "-url",
+            &self.url("/ocsp"),
+        ];
+        said("openssl", &[&arguments[..], options].concat())
+    }
+
     /// The sum of all series of a metric whose line contains every one of `parts`.
     pub fn metric(&self, parts: &[&str]) -> f64 {
         let request = b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
@@ -175,6 +193,19 @@ pub fn prepare(dir: &Path) -> (SocketAddr, SocketAddr) {
         .unwrap();
     demo::prepare(dir, listen, admin, None, Seconds::new(now.as_secs())).unwrap();
     (listen, admin)
+}
+
+/// A TimeStampReq for SHA-256 and with certReq, as a file and as octets.
+pub fn timestamp_query(dir: &Folder) -> (String, Vec<u8>) {
+    let (file, digest) = (dir.path("q.tsq"), "00".repeat(32));
+    run(
+        "openssl",
+        &[
+            "ts", "-query", "-digest", &digest, "-sha256", "-cert", "-out", &file,
+        ],
+    );
+    let octets = fs::read(&file).unwrap();
+    (file, octets)
 }
 
 /// A port that the kernel says is free.
