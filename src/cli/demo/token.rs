@@ -29,9 +29,8 @@ impl DemoToken {
         if let Some(label) = &self.label {
             return Ok(label.clone());
         }
-        let module = Modules::default()
-            .open(&self.module)
-            .map_err(VaultError::from)?;
+        let modules = Modules::default();
+        let module = modules.open(&self.module).map_err(VaultError::from)?;
         let found = tokens(&module).map_err(|error| {
             let path = self.module.clone();
             VaultError::from(crate::io::pkcs11::Pkcs11Error::Module { path, error })
@@ -53,9 +52,8 @@ impl DemoToken {
     pub fn key(&self, leaf: &Leaf) -> Result<PublicKey, DemoError> {
         let pin = token_key::pin(&PinSource::File(self.pin_file.clone()));
         let pin = pin.map_err(DemoError::Token)?;
-        let module = Modules::default()
-            .open(&self.module)
-            .map_err(VaultError::from)?;
+        let modules = Modules::default();
+        let module = modules.open(&self.module).map_err(VaultError::from)?;
         let vault = Vault::open(&module, TokenChoice::Label(self.label()?), pin.as_ref())?;
         let label = key_label(leaf.stem);
         match vault.public_key(&label) {

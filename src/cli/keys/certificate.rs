@@ -142,7 +142,8 @@ impl Install {
             deadline: Duration::from_secs(30),
             verify: true,
         };
-        let signer = pkcs11::open(&Modules::default(), &key, certificate.public_key(), None)?;
+        let modules = Modules::default();
+        let signer = pkcs11::open(&modules, &key, certificate.public_key(), None)?;
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();

@@ -69,6 +69,26 @@ impl Modules {
     }
 }
 
+impl Drop for Modules {
+    /// Waits a little until every thread has left its library, and ends the library then. A process that ends
+    /// while a thread is inside crashes in some of them (SoftHSM); a stuck thread is left behind all the same.
+    fn drop(&mut self) {
+        const TRIES: u32 = 200;
+        let modules = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (_, module) in modules.drain() {
+            for _ in 0..TRIES {
+                // Every thread holds the module.
+                if Arc::strong_count(&module) == 1 {
+                    module.logins().clear();
+                    let _ = module.context.clone().finalize();
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
 /// With locking of its own: SoftHSM crashes under threads without it.
 fn initialise(context: &Pkcs11) -> Result<(), Error> {
     match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
