@@ -52,9 +52,11 @@ impl DemoToken {
     pub fn key(&self, leaf: &Leaf) -> Result<PublicKey, DemoError> {
         let pin = token_key::pin(&PinSource::File(self.pin_file.clone()));
         let pin = pin.map_err(DemoError::Token)?;
+        // Before the library is opened here: who opens it ends it too.
+        let choice = TokenChoice::Label(self.label()?);
         let modules = Modules::default();
         let module = modules.open(&self.module).map_err(VaultError::from)?;
-        let vault = Vault::open(&module, TokenChoice::Label(self.label()?), pin.as_ref())?;
+        let vault = Vault::open(&module, choice, pin.as_ref())?;
         let label = key_label(leaf.stem);
         match vault.public_key(&label) {
             Err(VaultError::NoPublicKey(_)) => {
