@@ -113,7 +113,7 @@ fn slow_and_silent_clients_are_closed_and_others_served() {
     drop(connect(&gnomon));
     is_served(&gnomon);
     assert!(
-        start.elapsed() < Duration::from_secs(1),
+        start.elapsed() < Duration::from_secs(10),
         "others need not wait"
     );
     assert!(rest(silent).is_empty());
@@ -127,7 +127,7 @@ fn slow_and_silent_clients_are_closed_and_others_served() {
         std::thread::sleep(Duration::from_millis(100));
         dripping.write_all(b"X").is_err().then(|| start.elapsed())
     });
-    assert!(closed < Duration::from_secs(5), "{closed:?}");
+    assert!(closed < Duration::from_secs(15), "{closed:?}");
     is_served(&gnomon);
 }
 

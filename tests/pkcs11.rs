@@ -232,14 +232,11 @@ fn every_fault_costs_refusals_and_nothing_else() {
             (count("granted") > issued + 50.0).then_some(())
         });
     }
-    // No session can be opened for a while, so that the library is started anew.
-    token.order("fail-open 48");
-    run("sleep", &["0.1"]);
-    token.order("fail 179 8");
-    wait_for("trouble", || (count("systemFailure") > 50.0).then_some(()));
-    token.order("fail-open 48");
+    // No signature at all, then no session either, and at last all is well again.
     token.order("fail 179 1000000");
     wait_for("no session left", || (!is_ready(&gnomon)).then_some(()));
+    token.order("fail-open 48");
+    assert!(!is_ready(&gnomon));
     token.order("");
     wait_for("readiness", || is_ready(&gnomon).then_some(()));
     stop.store(true, Ordering::Relaxed);
@@ -264,7 +261,7 @@ fn every_fault_costs_refusals_and_nothing_else() {
 
 #[test]
 fn a_hanging_device_is_left_behind_and_the_rest_goes_on() {
-    let (gnomon, token) = faulty_gnomon("sessions = 2, deadline = \"300ms\"");
+    let (gnomon, token) = faulty_gnomon("sessions = 2, deadline = \"2s\"");
     let (file, body) = timestamp_query(&gnomon.dir);
     let ask = || gnomon.ask("good.pem", &["-no_nonce"]);
     ask();
@@ -281,7 +278,7 @@ fn a_hanging_device_is_left_behind_and_the_rest_goes_on() {
     let start = Instant::now();
     assert!(!granted(&gnomon.post("/tsa/ecdsa", "", &body).body));
     assert!(
-        start.elapsed() < Duration::from_millis(250),
+        start.elapsed() < Duration::from_millis(1500),
         "refused at once"
     );
     assert!(

@@ -135,7 +135,7 @@ fn a_stale_crl_is_try_later_and_never_good() {
     let gnomon = Gnomon::demo();
     let ca = Ca::new(&gnomon.dir);
     assert!(ask_about(&gnomon, "good.pem").contains("good.pem: good"));
-    ca.publish(&ca.crl("7FFFFFFF01", &["-crlsec", "4"]));
+    ca.publish(&ca.crl("7FFFFFFF01", &["-crlsec", "8"]));
     until(&gnomon, "held.pem", "held.pem: good");
     until(&gnomon, "good.pem", "trylater");
     assert!(ask_about(&gnomon, "held.pem").contains("trylater"));

@@ -78,7 +78,7 @@ fn a_successor_takes_over_under_load() {
             &path("ocsp2.pem"),
         ],
     );
-    let hour = now() + 4;
+    let hour = now() + 8;
     let from = Seconds::new(hour);
     let text = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
     let first = "default = true   # serves /tsa as well\n";
