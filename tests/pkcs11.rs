@@ -6,6 +6,7 @@ mod support;
 
 use std::{
     fs,
+    os::unix::net::UnixDatagram,
     process::Command,
     sync::{
         Arc,
@@ -153,9 +154,14 @@ fn every_mechanism_signs_what_openssl_verifies() {
 
 /// The demo's default TSU on the token behind the faulty module.
 fn faulty_gnomon(more: &str) -> (Gnomon, Token) {
+    faulty_gnomon_with(more, Vec::new())
+}
+
+fn faulty_gnomon_with(more: &str, environment: Vec<(&'static str, String)>) -> (Gnomon, Token) {
     let dir = Folder::new();
     prepare(&dir);
-    let token = Token::new(&dir);
+    let mut token = Token::new(&dir);
+    token.environment = environment;
     token.import(&dir, "tsu-ecdsa", "01");
     let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
     let on_token = format!(
@@ -299,6 +305,38 @@ fn a_hanging_device_is_left_behind_and_the_rest_goes_on() {
         status.success() && start.elapsed() < Duration::from_secs(8),
         "{status}"
     );
+}
+
+#[test]
+fn the_watchdog_starves_while_no_session_can_come_back() {
+    let dir = Folder::new();
+    let fed = UnixDatagram::bind(dir.join("notify")).unwrap();
+    fed.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let next = || {
+        let mut said = [0; 64];
+        let length = fed.recv(&mut said).map_err(|_| "nothing was said").unwrap();
+        String::from_utf8_lossy(&said[..length]).trim().to_owned()
+    };
+    let environment = vec![
+        ("NOTIFY_SOCKET", dir.path("notify")),
+        ("WATCHDOG_USEC", "400000".to_owned()),
+    ];
+    let (gnomon, token) = faulty_gnomon_with("sessions = 2, deadline = \"1s\"", environment);
+    assert_eq!(next(), "READY=1");
+    assert_eq!(next(), "WATCHDOG=1");
+    let (_, body) = timestamp_query(&gnomon.dir);
+    token.order("hang");
+    for _ in 0..2 {
+        assert!(!granted(&gnomon.post("/tsa/ecdsa", "", &body).body));
+    }
+    // Whatever was said before the second one was given up is taken out, and then nothing more comes.
+    fed.set_read_timeout(Some(Duration::from_millis(1500)))
+        .unwrap();
+    let mut said = [0; 64];
+    wait_for("silence", || fed.recv(&mut said).is_err().then_some(()));
+    assert!(!is_ready(&gnomon), "what needs no key goes on");
+    token.order("");
+    assert_eq!(next(), "WATCHDOG=1");
 }
 
 #[test]

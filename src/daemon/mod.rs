@@ -26,6 +26,7 @@ use crate::{
         journal::Journal,
         metrics::Metrics,
         pkcs11::Modules,
+        systemd,
     },
     service::{status::Statuses, timestamp::Timestamping},
     tsa::set::TsuSet,
@@ -72,6 +73,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
         )
     })?;
     ready(&addresses);
+    systemd::ready();
     let stopped = appliance.serve_until_told();
     // The services are gone with the appliance, and with them every other handle to the journal.
     drop(journal);
@@ -85,6 +87,7 @@ struct Appliance {
     admin: listener::Workers,
     feeds: feed::Follower,
     runtime: tokio::runtime::Runtime,
+    is_stuck: Box<dyn Fn() -> bool>,
 }
 
 impl Appliance {
@@ -121,6 +124,13 @@ impl Appliance {
             let (timestamping, statuses) = (timestamping.clone(), statuses.clone());
             let journal = journal.clone();
             move || troubles(timestamping.as_deref(), statuses.as_deref(), &journal)
+        };
+        let is_stuck = {
+            let (timestamping, statuses) = (timestamping.clone(), statuses.clone());
+            move || {
+                timestamping.as_deref().is_some_and(Timestamping::is_stuck)
+                    || statuses.as_deref().is_some_and(Statuses::is_stuck)
+            }
         };
         let operator = Arc::new(Admin {
             metrics: Arc::clone(&metrics),
@@ -162,6 +172,7 @@ impl Appliance {
                 move |request| Arc::clone(&service).respond(request),
             )?,
             runtime,
+            is_stuck: Box::new(is_stuck),
         })
     }
 
@@ -171,11 +182,13 @@ impl Appliance {
             tokio::select! {
                 _ = terminate.recv() => Ok("SIGTERM"),
                 interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "SIGINT"),
+                never = systemd::feed_watchdog(|| !(self.is_stuck)()) => match never {},
             }
         });
         if let Ok(signal) = &told {
             tracing::info!("{signal}: finishing what is under way");
         }
+        systemd::stopping();
         self.public.stop();
         self.admin.stop();
         self.feeds.stop();

@@ -12,3 +12,4 @@ pub mod metrics;
 pub mod pkcs11;
 mod places;
 pub mod softkey;
+pub mod systemd;

@@ -197,6 +197,16 @@ impl Statuses {
         Ok(())
     }
 
+    /// Whether a responder's device can only be had back by a new process.
+    pub fn is_stuck(&self) -> bool {
+        let mut responders = self
+            .issuers
+            .all()
+            .iter()
+            .flat_map(|issuer| &issuer.responders);
+        responders.any(|responder| responder.credential().signer().is_stuck())
+    }
+
     async fn try_answer(&self, request: &[u8]) -> Result<Reply, Failure> {
         let question = self.question(OcspRequest::parse(request)?)?;
         if !self.is_cacheable(&question.request) {

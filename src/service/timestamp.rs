@@ -190,6 +190,13 @@ impl Timestamping {
         Ok(())
     }
 
+    /// Whether a TSU's device can only be had back by a new process.
+    pub fn is_stuck(&self) -> bool {
+        let now = self.clock.reading();
+        let mut tsus = self.tsus.all().iter();
+        tsus.any(|tsu| tsu.signatory(now).credential().signer().is_stuck())
+    }
+
     async fn issue(&self, tsu: &Tsu, request: TimeStampReq<'_>) -> Result<Token, Failure> {
         let admitted = admit(request, tsu.terms())?;
         for _ in 0..ATTEMPTS {

@@ -60,6 +60,11 @@ pub trait Signer: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Whether a call into its device has not come back and nothing but a new process can help.
+    fn is_stuck(&self) -> bool {
+        false
+    }
+
     /// Waits for a place, bounded in number and time; [`SignError::Busy`] where there is none.
     fn permit(&self, share: Share) -> BoxFuture<'_, Result<Permit, SignError>>;
 

@@ -14,6 +14,8 @@ pub const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 pub struct Token {
     conf: String,
     pub control: String,
+    /// What else whoever uses the token is to find in its environment.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Token {
@@ -33,6 +35,7 @@ impl Token {
         let token = Self {
             conf,
             control: dir.path("control"),
+            environment: Vec::new(),
         };
         token.init("gnomon");
         token
@@ -69,7 +72,8 @@ impl Token {
         command
             .env("SOFTHSM2_CONF", &self.conf)
             .env("FAULTY_PKCS11_MODULE", SOFTHSM)
-            .env("FAULTY_PKCS11_CONTROL", &self.control);
+            .env("FAULTY_PKCS11_CONTROL", &self.control)
+            .envs(self.environment.iter().cloned());
         command
     }
 

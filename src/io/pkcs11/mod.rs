@@ -6,17 +6,10 @@
 pub mod keys;
 mod module;
 mod scheme;
+mod sessions;
 mod worker;
 
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use cryptoki::{error::Error, types::AuthPin};
 
@@ -26,6 +19,7 @@ use crate::{
     wire::{algorithm::SignatureAlgorithm, certificate::PublicKey},
 };
 use scheme::Scheme;
+use sessions::Sessions;
 use worker::Worker;
 
 pub use module::{Module, Modules};
@@ -116,7 +110,8 @@ pub fn open(
 ) -> Result<Arc<dyn Signer>, Pkcs11Error> {
     let scheme = Scheme::new(public.kind(), algorithm)?;
     let module = modules.open(&key.module)?;
-    let (jobs, healthy) = (Arc::new(Jobs::default()), Arc::new(AtomicUsize::new(0)));
+    let threads = key.tokens.len().saturating_mul(key.sessions.max(1));
+    let (jobs, sessions) = (Arc::new(Jobs::default()), Arc::new(Sessions::new(threads)));
     let (mut works, mut away) = (false, None);
     let mut workers = Vec::new();
     for choice in &key.tokens {
@@ -127,7 +122,7 @@ pub fn open(
             scheme,
             public: public.clone(),
             jobs: Arc::clone(&jobs),
-            healthy: Arc::clone(&healthy),
+            sessions: Arc::clone(&sessions),
             voice: Arc::default(),
         };
         match worker.prove() {
@@ -145,19 +140,18 @@ pub fn open(
         Some(error) => tracing::warn!("{error}; the other tokens serve"),
         None => {}
     }
-    let sessions = workers.len();
     for (number, worker) in workers.into_iter().enumerate() {
         std::thread::Builder::new()
             .name(format!("hsm-{number}"))
-            .spawn(move || worker.run())
+            .spawn(move || worker.run(number))
             .map_err(Pkcs11Error::Threads)?;
     }
     Ok(Arc::new(Device {
         public: public.clone(),
         algorithm: scheme.algorithm(),
         jobs,
-        healthy,
-        places: Places::new(sessions),
+        sessions,
+        places: Places::new(threads),
         deadline: key.deadline,
     }))
 }
@@ -167,8 +161,7 @@ struct Device {
     public: PublicKey,
     algorithm: SignatureAlgorithm,
     jobs: Arc<Jobs>,
-    /// Sessions that are open and not stuck.
-    healthy: Arc<AtomicUsize>,
+    sessions: Arc<Sessions>,
     places: Places,
     deadline: Duration,
 }
@@ -195,7 +188,11 @@ impl Signer for Device {
     }
 
     fn is_available(&self) -> bool {
-        self.healthy.load(Ordering::Acquire) > 0
+        self.sessions.any_serves()
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.sessions.are_stuck(self.deadline)
     }
 
     fn permit(&self, share: Share) -> BoxFuture<'_, Result<Permit, SignError>> {
@@ -219,7 +216,7 @@ impl Signer for Device {
                 Err(_) => {
                     if pending.give_up() {
                         // The thread is left behind; it counts again when the call returns.
-                        self.healthy.fetch_sub(1, Ordering::AcqRel);
+                        self.sessions.serves(false);
                         tracing::error!(
                             "a signature has taken more than {} ms on the token; its session counts as stuck",
                             self.deadline.as_millis()

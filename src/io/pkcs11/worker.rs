@@ -3,10 +3,7 @@
 //! session is tried again at growing intervals.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,7 +13,7 @@ use cryptoki::{
     session::Session,
 };
 
-use super::{KeyOnToken, Module, Pkcs11Error, Scheme, TokenChoice};
+use super::{KeyOnToken, Module, Pkcs11Error, Scheme, TokenChoice, sessions::Sessions};
 use crate::{
     io::jobs::Jobs,
     signing::SignError,
@@ -74,8 +71,7 @@ pub struct Worker {
     pub scheme: Scheme,
     pub public: PublicKey,
     pub jobs: Arc<Jobs>,
-    /// Sessions that are open and not stuck.
-    pub healthy: Arc<AtomicUsize>,
+    pub sessions: Arc<Sessions>,
     /// Shared by the sessions of one key on one token.
     pub voice: Arc<Voice>,
 }
@@ -96,11 +92,11 @@ impl Worker {
         Ok(())
     }
 
-    /// Signs until the queue is closed.
-    pub fn run(self) {
+    /// Signs until the queue is closed, as the thread of this number.
+    pub fn run(self, number: usize) {
         let mut failures = 0;
         loop {
-            let mut open = match self.open() {
+            let mut open = match self.sessions.inside(number, || self.open()) {
                 Ok(open) => open,
                 Err(error) => {
                     self.voice.trouble(&error.to_string());
@@ -120,11 +116,11 @@ impl Worker {
             };
             self.voice.recovery(&self.choice);
             failures = 0;
-            self.healthy.fetch_add(1, Ordering::AcqRel);
+            self.sessions.serves(true);
             self.module.works(true);
-            let end = self.serve(&mut open);
+            let end = self.serve(number, &mut open);
             self.module.works(false);
-            self.healthy.fetch_sub(1, Ordering::AcqRel);
+            self.sessions.serves(false);
             // The handle of a session that the library's new start voided may be another's by now.
             if *self.module.enter() == open.generation {
                 let _ = open.session.close();
@@ -139,16 +135,17 @@ impl Worker {
     }
 
     /// Signs with an open session until the queue is closed or something fails.
-    fn serve(&self, open: &mut Open) -> Option<String> {
+    fn serve(&self, number: usize, open: &mut Open) -> Option<String> {
         while let Some(job) = self.jobs.take() {
-            let signature = self.sign(open, &job.message);
+            let sign = || self.sign(open, &job.message);
+            let signature = self.sessions.inside(number, sign);
             let (reply, failure) = match signature {
                 Ok(signature) => (Ok(signature), None),
                 Err(failure) => (Err(SignError::Failed), Some(failure)),
             };
             if !job.finish(reply) {
                 // Who gave it up has counted this session out; the call has come back after all.
-                self.healthy.fetch_add(1, Ordering::AcqRel);
+                self.sessions.serves(true);
             }
             if failure.is_some() {
                 return failure;

@@ -1,0 +1,90 @@
+//! How the sessions of one key fare: [`Sessions`] counts those that serve, and knows whether the rest can ever
+//! come back. A call that has not returned keeps its library from being started anew, so that where no session
+//! serves and one is inside, only a new process helps.
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Shared by the threads of one key and whoever asks them.
+#[derive(Debug)]
+pub struct Sessions {
+    healthy: AtomicUsize,
+    begun: Instant,
+    /// For each thread, when it entered the call it is in, in ms after `begun` and one more; zero outside.
+    inside: Vec<AtomicU64>,
+}
+
+impl Sessions {
+    pub fn new(threads: usize) -> Self {
+        Self {
+            healthy: AtomicUsize::new(0),
+            begun: Instant::now(),
+            inside: std::iter::repeat_with(AtomicU64::default)
+                .take(threads)
+                .collect(),
+        }
+    }
+
+    /// Counts a session that is open and not stuck, until it is told that it no longer is.
+    pub fn serves(&self, yes: bool) {
+        if yes {
+            self.healthy.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.healthy.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    pub fn any_serves(&self) -> bool {
+        self.healthy.load(Ordering::Acquire) > 0
+    }
+
+    /// Runs a call of thread `number` into the library.
+    pub fn inside<T>(&self, number: usize, call: impl FnOnce() -> T) -> T {
+        let Some(entered) = self.inside.get(number) else {
+            return call();
+        };
+        entered.store(self.now(), Ordering::Relaxed);
+        let result = call();
+        entered.store(0, Ordering::Relaxed);
+        result
+    }
+
+    /// Whether no session serves and a call has been inside for longer than `deadline`.
+    pub fn are_stuck(&self, deadline: Duration) -> bool {
+        let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let now = self.now();
+        let is_late = |entered: &AtomicU64| match entered.load(Ordering::Relaxed) {
+            0 => false,
+            entered => now.saturating_sub(entered) > deadline,
+        };
+        !self.any_serves() && self.inside.iter().any(is_late)
+    }
+
+    fn now(&self) -> u64 {
+        let elapsed = self.begun.elapsed().as_millis();
+        u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_stuck_when_nothing_serves_and_a_call_is_late() {
+        let sessions = Sessions::new(2);
+        let deadline = Duration::from_millis(20);
+        sessions.inside(0, || {
+            assert!(!sessions.are_stuck(deadline), "not late yet");
+            while !sessions.are_stuck(deadline) {
+                std::thread::yield_now();
+            }
+            sessions.serves(true);
+            assert!(!sessions.are_stuck(deadline), "another serves");
+            sessions.serves(false);
+        });
+        assert!(!sessions.are_stuck(deadline), "it came back");
+    }
+}
