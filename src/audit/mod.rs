@@ -1,5 +1,16 @@
 //! What must be on record before it leaves. [`Recorded`] is a thing whose journal entry is on stable
-//! storage; the port [`Recorder`] makes it so.
+//! storage; the port [`Recorder`] makes it so. The files beside this one are the journal's form, from the
+//! [`record`] to the [`frame`] it is written in, and the log's, from the [`tree`] to the [`proof`] that anybody
+//! can check. Nothing here touches a disk.
+
+pub mod checkpoint;
+pub mod event;
+pub mod frame;
+mod octets;
+pub mod proof;
+pub mod record;
+pub mod tile;
+pub mod tree;
 
 use std::{
     sync::{
@@ -8,6 +19,8 @@ use std::{
     },
     time::Duration,
 };
+
+use bytes::Bytes;
 
 use crate::{
     clock::Basis,
@@ -22,15 +35,20 @@ pub struct TokenIssued {
     pub tsu: String,
     pub serial: [u8; 16],
     pub policy: PolicyOid,
-    /// genTime before it was cut to the precision, since 1970.
-    pub time: Duration,
-    /// How far from UTC it can be, and on whose word.
+    /// As in the token, since 1970.
+    pub gen_time: Duration,
+    /// The clock's reading, of which genTime is the cut to the precision.
+    pub reading: Duration,
+    /// How far genTime can be from UTC, and on whose word.
     pub bound: Duration,
     pub basis: Basis,
     pub imprint_algorithm: DigestAlgorithm,
     pub imprint: Vec<u8>,
+    /// SHA-256 of the nonce's contents octets, where there was one.
+    pub nonce_digest: Option<[u8; 32]>,
     /// SHA-256 of the token.
     pub token_digest: [u8; 32],
+    pub token: Bytes,
 }
 
 /// `T`, now that its record is on stable storage.

@@ -4,6 +4,7 @@
 
 mod check;
 pub mod demo;
+mod journal;
 mod keys;
 mod serve;
 
@@ -54,6 +55,9 @@ enum Command {
     /// Make, certify, test and destroy keys on a PKCS #11 token.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Verify the record of everything issued, look things up in it, and prove that a token is in it.
+    #[command(subcommand)]
+    Journal(journal::Command),
     /// Say everything that is wrong or unwise in a configuration, and serve nothing.
     Check {
         /// The configuration file (TOML).
@@ -93,6 +97,7 @@ pub fn run() -> ExitCode {
         }
         Command::Serve { config } => serve::run(&config),
         Command::Keys(command) => keys::run(&command),
+        Command::Journal(command) => journal::run(&command),
         Command::Check { config } => check::run(&config),
     }
 }

@@ -3,7 +3,7 @@
 
 pub mod discipline;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::wire::time::Seconds;
 
@@ -16,6 +16,15 @@ pub enum Basis {
     Proven,
     /// The bare system clock. Only a TSU marked demo signs on it.
     Demo,
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Proven => "proven",
+            Self::Demo => "demo",
+        })
+    }
 }
 
 /// A reading of the clock that may be signed, with how far it can be from UTC.

@@ -1,6 +1,6 @@
 //! What is legal but unwise: [`advice`] names each with the reason, for `gnomon check`.
 
-use std::{os::unix::fs::PermissionsExt, time::Duration};
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use super::{ClockSource, Config, KeyConfig, KeyPlace};
 use crate::ocsp::issuer::Unlisted;
@@ -16,6 +16,10 @@ pub fn advice(config: &Config) -> Vec<String> {
     }
     if config.admin.is_some_and(|admin| !admin.ip().is_loopback()) {
         lines.push("admin: reachable from other hosts; it has no access control of its own, so bind it to 127.0.0.1".into());
+    }
+    lines.extend(open_file(&config.journal.log_key, "journal.log_key"));
+    if config.journal.publish && config.journal.origin.is_none() {
+        lines.push("journal.origin: not set, though the log is published; give it a name that others know, such as \"tsa.example/log\"".into());
     }
     for (index, tsu) in config.tsus.iter().enumerate() {
         if tsu.demo {
@@ -47,9 +51,13 @@ pub fn advice(config: &Config) -> Vec<String> {
 }
 
 fn open_key(key: &KeyConfig, field: &str) -> Option<String> {
-    let KeyPlace::File(path) = &key.place else {
-        return None;
-    };
+    match &key.place {
+        KeyPlace::File(path) => open_file(path, field),
+        KeyPlace::Token(_) => None,
+    }
+}
+
+fn open_file(path: &Path, field: &str) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o077 != 0).then(|| {
         format!(

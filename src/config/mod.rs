@@ -68,13 +68,49 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     pub http: Http,
     pub clock: ClockSource,
-    pub journal: PathBuf,
+    pub journal: JournalConfig,
     /// Whether nonces are echoed; off, answers go without one (RFC 9654 2.1).
     pub nonce: bool,
     /// Sealed answers kept in memory.
     pub sealed_answers: usize,
     pub tsus: Vec<TsuConfig>,
     pub issuers: Vec<IssuerConfig>,
+}
+
+/// The least that a segment of the journal may be limited to.
+const SMALLEST_SEGMENT: u64 = 64 << 10;
+
+/// The least time between two checkpoints.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How the journal is kept.
+#[derive(Debug, Clone)]
+pub struct JournalConfig {
+    pub dir: PathBuf,
+    /// The Ed25519 key that signs the log's checkpoints.
+    pub log_key: PathBuf,
+    /// The log's name; made of the key where none is given.
+    pub origin: Option<String>,
+    pub checkpoint_interval: Duration,
+    /// Octets.
+    pub segment_size: u64,
+    /// Whether records hold whole tokens.
+    pub keep_tokens: bool,
+    /// Octets of free space at which the operator is warned, and at which no token is issued.
+    pub warn_free: u64,
+    pub stop_free: u64,
+    /// Whether the log is served under `/log/`.
+    pub publish: bool,
+    pub anchor: Option<AnchorConfig>,
+}
+
+/// Another TSA that time-stamps the log's checkpoints.
+#[derive(Debug, Clone)]
+pub struct AnchorConfig {
+    pub url: String,
+    pub interval: Duration,
+    /// CA certificates (PEM) that the other TSA's certificate must lead to.
+    pub trust: PathBuf,
 }
 
 /// Limits of the public listeners.
@@ -262,6 +298,25 @@ impl Config {
             if time.is_zero() {
                 wrong(field.into(), "must be longer, or no client is ever in time");
             }
+        }
+        let journal = &self.journal;
+        if journal.segment_size < SMALLEST_SEGMENT {
+            let what = "must be at least 64KiB, or the journal becomes thousands of files";
+            wrong("journal.segment_size".into(), what);
+        }
+        if journal.checkpoint_interval < SHORTEST_INTERVAL {
+            let what = "must be at least 10ms: each checkpoint is a sync of the whole file system";
+            wrong("journal.checkpoint_interval".into(), what);
+        }
+        if journal.warn_free < journal.stop_free {
+            let what = "must not be less than stop_free, or the warning comes too late";
+            wrong("journal.warn_free".into(), what);
+        }
+        if let Some(origin) = &journal.origin
+            && (origin.is_empty() || origin.contains(|c: char| c.is_whitespace() || c == '+'))
+        {
+            let what = "must be a name without white space and `+`, such as \"tsa.example/log\"";
+            wrong("journal.origin".into(), what);
         }
         let defaults = self.tsus.iter().filter(|tsu| tsu.default).count();
         if defaults > 1 {

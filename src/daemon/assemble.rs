@@ -13,6 +13,7 @@ use aws_lc_rs::rand;
 use super::token_key::key_on_token;
 
 use crate::{
+    audit::{event::Event, tree::sha256},
     clock::Clock,
     config::{
         ClockSource, Config, IssuerConfig, KeyConfig, KeyPlace, Problem, ResponderConfig,
@@ -47,6 +48,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What is no error but should be known.
     pub cautions: Vec<String>,
+    /// The certificates that sign, or will.
+    pub certificates: Vec<Event>,
 }
 
 /// Where a key and what certifies it are found.
@@ -64,6 +67,7 @@ struct Assembly<'a> {
     modules: &'a Modules,
     now: Seconds,
     problems: Vec<Problem>,
+    certificates: Vec<Event>,
 }
 
 /// Reads and proves everything that `config` names.
@@ -76,6 +80,7 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         modules,
         now: Seconds::new(since_1970.as_secs()),
         problems: Vec::new(),
+        certificates: Vec::new(),
     };
     assembly.check_journal();
     let tsus = assembly.tsus();
@@ -98,6 +103,7 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         feeds,
         clock,
         cautions,
+        certificates: assembly.certificates,
     })
 }
 
@@ -113,7 +119,7 @@ impl Assembly<'_> {
     }
 
     fn check_journal(&mut self) {
-        let dir = &self.config.journal;
+        let dir = &self.config.journal.dir;
         if dir.exists() && !dir.is_dir() {
             let what = format!("{}: is no folder; name a folder of its own", dir.display());
             self.wrong("journal.dir", what);
@@ -293,7 +299,15 @@ impl Assembly<'_> {
             None => Some(Vec::new()),
             Some(path) => self.certificates(&at("chain"), path),
         };
-        let credential = Credential::prove(role, certificate?, chain?, signer?, when);
+        let certificate = certificate?;
+        self.certificates.push(Event::Certificate {
+            of: field.to_owned(),
+            subject: certificate.subject_text(),
+            serial: hex::encode(certificate.serial()),
+            sha256: hex::encode(sha256(&[certificate.der()])),
+            from: when.to_string(),
+        });
+        let credential = Credential::prove(role, certificate, chain?, signer?, when);
         self.take(&at("certificate"), credential)
     }
 

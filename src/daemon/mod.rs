@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // owns sockets and threads
 
 mod assemble;
+mod chronicle;
 pub mod token_key;
 
 use std::{
@@ -14,7 +15,8 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    config::{Config, Problem},
+    audit::event::Event,
+    config::{Config, JournalConfig, Problem},
     io::{
         feed,
         http::{
@@ -22,8 +24,9 @@ use crate::{
             admin::Admin,
             body::BodyLimits,
             listener::{self, ListenerLimits},
+            log::PublicLog,
         },
-        journal::Journal,
+        journal::{self, Journal, Opened, Settings, inbox::Inbox},
         metrics::Metrics,
         pkcs11::Modules,
         systemd,
@@ -32,6 +35,7 @@ use crate::{
     tsa::set::TsuSet,
 };
 use assemble::{Parts, assemble};
+use chronicle::Chronicle;
 
 /// Where the appliance is reached, with the ports that the kernel chose where 0 was configured.
 #[derive(Debug, Clone)]
@@ -53,14 +57,17 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
     let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
     let public = bind(config, "listen", &config.listen)?;
     let admin = bind(config, "admin", config.admin.as_slice())?;
-    let (journal, writer, cut) =
-        Journal::open(&config.journal).map_err(|error| wrong("journal.dir", error.to_string()))?;
-    if let Some(cut) = cut {
-        tracing::warn!("{cut}");
-    }
-    for caution in &parts.cautions {
+    let opened = journal::open(&settings(&config.journal));
+    let Opened {
+        journal,
+        threads,
+        mended,
+        ..
+    } = opened.map_err(|error| wrong("journal.dir", error.to_string()))?;
+    for caution in mended.iter().chain(&parts.cautions) {
         tracing::warn!("{caution}");
     }
+    chronicle::started(&journal, config, &parts.certificates);
     let addresses = Addresses {
         public: addresses(&public),
         admin: addresses(&admin).pop(),
@@ -75,10 +82,15 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
     ready(&addresses);
     systemd::ready();
     let stopped = appliance.serve_until_told();
-    // The services are gone with the appliance, and with them every other handle to the journal.
-    drop(journal);
-    writer.close();
-    stopped.map_err(|error| wrong("", format!("signals cannot be waited for: {error}")))
+    let reason = match &stopped {
+        Ok(signal) => (*signal).to_owned(),
+        Err(error) => error.to_string(),
+    };
+    journal.note(&Event::Stopped { reason });
+    threads.close();
+    stopped
+        .map(|_| ())
+        .map_err(|error| wrong("", format!("signals cannot be waited for: {error}")))
 }
 
 /// All that runs.
@@ -86,6 +98,7 @@ struct Appliance {
     public: listener::Workers,
     admin: listener::Workers,
     feeds: feed::Follower,
+    chronicle: Chronicle,
     runtime: tokio::runtime::Runtime,
     is_stuck: Box<dyn Fn() -> bool>,
 }
@@ -110,6 +123,13 @@ impl Appliance {
         for tsu in tsus.iter().flat_map(TsuSet::all) {
             metrics.key_end(tsu.name(), tsu.end());
         }
+        let chronicle = Chronicle::begin(
+            journal.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            names,
+            Inbox::open(&config.journal.dir)?,
+        )?;
         let timestamping = tsus.map(|tsus| {
             Arc::new(Timestamping::new(
                 tsus,
@@ -136,9 +156,11 @@ impl Appliance {
             metrics: Arc::clone(&metrics),
             troubles: Box::new(troubles),
         });
+        let publish = config.journal.publish;
         let service = Arc::new(Public {
             timestamping,
             statuses,
+            log: publish.then(|| PublicLog::new(config.journal.dir.clone())),
             metrics,
             body: BodyLimits {
                 size: config.http.body,
@@ -160,7 +182,8 @@ impl Appliance {
             .enable_all()
             .build()?;
         Ok(Self {
-            feeds: feed::follow(feeds)?,
+            feeds: feed::follow(feeds, journal.clone())?,
+            chronicle,
             admin: listener::serve("admin", &admin, 1, &operator_limits, move |request| {
                 Arc::clone(&operator).respond(request)
             })?,
@@ -176,7 +199,7 @@ impl Appliance {
         })
     }
 
-    fn serve_until_told(self) -> std::io::Result<()> {
+    fn serve_until_told(self) -> std::io::Result<&'static str> {
         let told = self.runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             tokio::select! {
@@ -193,7 +216,21 @@ impl Appliance {
         self.admin.stop();
         self.feeds.stop();
         tracing::info!("stopped");
-        told.map(|_| ())
+        self.chronicle.stop();
+        told
+    }
+}
+
+fn settings(config: &JournalConfig) -> Settings {
+    Settings {
+        dir: config.dir.clone(),
+        log_key: config.log_key.clone(),
+        origin: config.origin.clone(),
+        checkpoint_interval: config.checkpoint_interval,
+        segment_size: config.segment_size,
+        keep_tokens: config.keep_tokens,
+        warn_free: config.warn_free,
+        stop_free: config.stop_free,
     }
 }
 
@@ -209,11 +246,8 @@ fn troubles(
     if let Some(Err(trouble)) = statuses.map(Statuses::ready) {
         troubles.push(trouble);
     }
-    if journal.has_stopped() {
-        troubles.push(
-            "journal: it cannot be written, so no token is issued; see the log for the reason"
-                .to_owned(),
-        );
+    if let Some(trouble) = journal.trouble() {
+        troubles.push(format!("journal: no token is issued, since {trouble}"));
     }
     troubles
 }

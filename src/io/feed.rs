@@ -13,7 +13,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+use super::journal::Journal;
 use crate::{
+    audit::event::Event,
     revocation::{CrlError, Issued, Snapshot, VerifiedCrl, supersedes, verify},
     wire::certificate::{Certificate, CertificateError},
 };
@@ -53,6 +55,8 @@ pub struct Feed {
     issued_failure: Option<String>,
     listed: Option<Arc<Issued>>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// What was accepted or refused and is not yet on record.
+    news: Vec<Event>,
 }
 
 #[derive(Debug)]
@@ -102,7 +106,9 @@ impl Feed {
             return Err(errors);
         }
         let snapshot = Arc::new(ArcSwap::from_pointee(merged(&sources, listed.as_ref())));
+        let news = sources.iter().map(|source| accepted(&issuer, source));
         Ok(Self {
+            news: news.collect(),
             issuer,
             crls: sources,
             issued,
@@ -145,9 +151,17 @@ impl Feed {
             match taken {
                 Ok(crl) => {
                     source.crl = Arc::new(crl);
+                    self.news.push(accepted(&self.issuer, source));
                     changed = true;
                 }
-                Err(error) => errors.push(error),
+                Err(error) => {
+                    self.news.push(Event::CrlRefused {
+                        issuer: self.issuer.subject_text(),
+                        source: source.path.display().to_string(),
+                        reason: error.to_string(),
+                    });
+                    errors.push(error);
+                }
             }
         }
         let issued_stamp: Vec<_> = self.issued.iter().map(|path| stamp(path)).collect();
@@ -192,21 +206,34 @@ impl Follower {
     }
 }
 
-/// Keeps `feeds` current, on a thread of its own.
-pub fn follow(mut feeds: Vec<Feed>) -> io::Result<Follower> {
+/// Keeps `feeds` current, on a thread of its own, and puts on record what was accepted and refused.
+pub fn follow(mut feeds: Vec<Feed>, journal: Journal) -> io::Result<Follower> {
     let (stop, stopped) = mpsc::channel();
     let thread = std::thread::Builder::new()
         .name("feed".into())
         .spawn(move || {
-            while stopped.recv_timeout(INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                for feed in &mut feeds {
-                    for error in feed.refresh() {
-                        tracing::error!("{error}; the old data stays in force");
-                    }
+            loop {
+                for event in feeds.iter_mut().flat_map(|feed| feed.news.drain(..)) {
+                    journal.note(&event);
+                }
+                if stopped.recv_timeout(INTERVAL) != Err(mpsc::RecvTimeoutError::Timeout) {
+                    break;
+                }
+                for error in feeds.iter_mut().flat_map(Feed::refresh) {
+                    tracing::error!("{error}; the old data stays in force");
                 }
             }
         })?;
     Ok(Follower { stop, thread })
+}
+
+fn accepted(issuer: &Certificate, source: &Source) -> Event {
+    Event::CrlAccepted {
+        issuer: issuer.subject_text(),
+        source: source.path.display().to_string(),
+        number: source.crl.number().map(hex::encode),
+        sha256: hex::encode(source.crl.digest()),
+    }
 }
 
 fn merged(sources: &[Source], listed: Option<&Arc<Issued>>) -> Snapshot {
@@ -302,6 +329,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        io::journal,
         revocation::{
             SerialStatus,
             testing::{Ca, Draft, entry},
@@ -417,6 +445,19 @@ mod tests {
 
     #[test]
     fn following_ends_when_it_is_stopped() {
-        follow(vec![]).unwrap().stop();
+        let folder = Folder::new("follow");
+        let opened = journal::open(&journal::Settings {
+            dir: folder.0.join("journal"),
+            log_key: folder.0.join("log.key"),
+            origin: None,
+            checkpoint_interval: Duration::from_secs(1),
+            segment_size: 1 << 20,
+            keep_tokens: false,
+            warn_free: 0,
+            stop_free: 0,
+        })
+        .unwrap();
+        follow(vec![], opened.journal.clone()).unwrap().stop();
+        opened.threads.close();
     }
 }

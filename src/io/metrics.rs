@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
+use super::journal::Figures;
 use crate::{
     service::{status, timestamp::Outcome},
     wire::{ocsp_response::ErrorStatus, time::Seconds, tsp::FailInfo},
@@ -23,6 +24,9 @@ pub struct Metrics {
     sealed: IntCounter,
     refusals: IntCounterVec,
     key_ends: IntGaugeVec,
+    journal_records: IntGauge,
+    journal_signed: IntGauge,
+    journal_free: IntGauge,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
 }
@@ -76,6 +80,11 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
         let key_ends = IntGaugeVec::new(
             Opts::new(
                 "gnomon_key_end_timestamp_seconds",
@@ -96,6 +105,18 @@ impl Metrics {
                 &["tsu", "outcome"],
             )?,
             key_ends,
+            journal_records: gauge(
+                "gnomon_journal_records",
+                "Records in the journal since its beginning.",
+            )?,
+            journal_signed: gauge(
+                "gnomon_journal_signed_records",
+                "Records under the log's last signed checkpoint.",
+            )?,
+            journal_free: gauge(
+                "gnomon_journal_free_bytes",
+                "Free space where the journal is.",
+            )?,
             sealed: statuses.with_label_values(&["sealed"]),
             statuses,
             refusals: counters(
@@ -121,6 +142,20 @@ impl Metrics {
     pub fn key_end(&self, tsu: &str, end: Seconds) {
         let gauge = self.key_ends.with_label_values(&[tsu]);
         gauge.set(i64::try_from(end.get()).unwrap_or(i64::MAX));
+    }
+
+    /// How the journal stands.
+    pub fn journal(&self, figures: Figures) {
+        let set = |gauge: &IntGauge, value| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.journal_records, figures.records);
+        set(&self.journal_signed, figures.signed);
+        set(&self.journal_free, figures.free);
+    }
+
+    /// How many requests a TSU has refused for this reason since the start.
+    pub fn refusals(&self, tsu: &str, outcome: Outcome) -> u64 {
+        let counter = self.time_stamps.with_label_values(&[tsu, outcome.label()]);
+        counter.get()
     }
 
     /// One time-stamp request was answered.

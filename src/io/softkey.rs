@@ -134,7 +134,8 @@ pub fn load(
     }
 }
 
-fn pkcs8(content: &[u8], path: &Path) -> Result<Zeroizing<Vec<u8>>, SoftKeyError> {
+/// The PKCS #8 structure in a file of PEM or DER.
+pub fn pkcs8(content: &[u8], path: &Path) -> Result<Zeroizing<Vec<u8>>, SoftKeyError> {
     if content.first() == Some(&0x30) {
         return Ok(Zeroizing::new(content.to_vec()));
     }

@@ -7,7 +7,11 @@ use super::{
     sequence::{Serial, Stamp},
     signatory::Signatory,
 };
-use crate::{audit::TokenIssued, clock::TrustedTime, wire::tst_info::TstInfo};
+use crate::{
+    audit::{TokenIssued, tree::sha256},
+    clock::TrustedTime,
+    wire::tst_info::TstInfo,
+};
 
 /// A token but for its signature.
 #[derive(Debug)]
@@ -75,16 +79,21 @@ impl<'a> Draft<'a> {
             request.cert_req,
         );
         let token = Token(token.into());
+        let reading = self.time.since_1970();
+        let gen_time = self.tsu.terms.precision().cut(reading);
         let issued = TokenIssued {
             tsu: self.tsu.name.clone(),
             serial: self.serial,
             policy: self.admitted.policy().clone(),
-            time: self.time.since_1970(),
-            bound: self.time.bound(),
+            gen_time,
+            reading,
+            bound: self.time.bound() + reading.saturating_sub(gen_time),
             basis: self.time.basis(),
             imprint_algorithm: self.admitted.digest(),
             imprint: request.hashed.to_vec(),
+            nonce_digest: request.nonce.map(|nonce| sha256(&[nonce])),
             token_digest: token.digest(),
+            token: token.0.clone(),
         };
         (token, issued)
     }

@@ -141,6 +141,11 @@ impl PolicyOid {
     /// The most content octets taken: twice what any registered policy needs.
     const LONGEST: usize = 64;
 
+    /// From content octets that were read somewhere; nothing is said of whether they name anything.
+    pub fn from_content(content: &[u8]) -> Self {
+        Self(content.to_vec())
+    }
+
     /// The content octets (X.690 8.19).
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -138,6 +138,9 @@ source = "unproven"
 [journal]
 # Every token is recorded here before it leaves.
 dir = "journal"
+# checkpoint_interval = "5s"
+# The log of what was issued is shown under /log/.
+publish = true
 
 [ocsp]
 # nonce = true

@@ -14,7 +14,7 @@ use der::{
 use serde::Serialize;
 use x509_cert::name::RdnSequence;
 
-use super::{KeysError, Place, Use, print_json, read, usage, write};
+use super::{KeysError, OnRecord, Place, Use, print_json, read, usage, write};
 use crate::{
     io::pkcs11::{self, KeyOnToken, Modules},
     signing::credential::{Credential, Role},
@@ -102,6 +102,8 @@ pub struct Install {
     /// Where the configuration looks for the certificate.
     #[arg(long)]
     to: PathBuf,
+    #[command(flatten)]
+    record: OnRecord,
     /// For scripts.
     #[arg(long)]
     json: bool,
@@ -117,6 +119,7 @@ struct Installed<'a> {
 
 impl Install {
     pub fn run(&self) -> Result<(), KeysError> {
+        self.record.check()?;
         let content = read(&self.certificate)?;
         let certificate = first(&self.certificate, &content)?;
         let chain = match &self.chain {
@@ -150,12 +153,14 @@ impl Install {
         let now = Seconds::new(now.as_secs());
         let credential = Credential::prove(role, certificate, chain, signer, now)?;
         write(&self.to, &content)?;
+        let installed = Installed {
+            subject: credential.certificate().subject_text(),
+            until: credential.end().to_string(),
+            certificate: &self.to,
+        };
+        self.record.note("certificate installed", &installed)?;
         if self.json {
-            return print_json(&Installed {
-                subject: credential.certificate().subject_text(),
-                until: credential.end().to_string(),
-                certificate: &self.to,
-            });
+            return print_json(&installed);
         }
         println!(
             "installed {} until {} in {}",

@@ -1,16 +1,14 @@
 //! `keys generate` and `keys destroy`: the beginning and the end of a key.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{BufRead, Write},
-    path::{Path, PathBuf},
+    io::BufRead,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{KeysError, Place, print_json, usage};
+use super::{KeysError, OnRecord, Place, print_json, usage};
 use crate::wire::{
     algorithm::{DigestAlgorithm, KeyKind},
     certificate::PublicKey,
@@ -50,6 +48,8 @@ pub struct Generate {
     id: Option<String>,
     #[arg(long, value_enum, default_value = "p256")]
     kind: Kind,
+    #[command(flatten)]
+    record: OnRecord,
     /// For scripts.
     #[arg(long)]
     json: bool,
@@ -66,6 +66,7 @@ struct Made {
 
 impl Generate {
     pub fn run(&self) -> Result<(), KeysError> {
+        self.record.check()?;
         let id = match &self.id {
             Some(id) => {
                 hex::decode(id).map_err(|_| usage(&format!("--id {id}: not hexadecimal")))?
@@ -89,6 +90,7 @@ impl Generate {
             kind: public.kind().to_string(),
             public_key_sha256: hex::encode(digest),
         };
+        self.record.note("generated", &made)?;
         if self.json {
             return print_json(&made);
         }
@@ -109,9 +111,8 @@ pub struct Destroy {
     /// The key's label.
     #[arg(long)]
     label: String,
-    /// A file to which a line about the destroyed key is added: when, what, and which public key.
-    #[arg(long)]
-    record: Option<PathBuf>,
+    #[command(flatten)]
+    record: OnRecord,
     /// For scripts.
     #[arg(long)]
     json: bool,
@@ -126,7 +127,8 @@ struct Destroyed {
     kind: String,
     /// SHA-256 of the SubjectPublicKeyInfo, hexadecimal; none where the token did not show it.
     public_key_sha256: Option<String>,
-    objects: usize,
+    /// None before it is done.
+    objects: Option<usize>,
 }
 
 impl Destroy {
@@ -140,8 +142,7 @@ impl Destroy {
                     self.label
                 ))
             })?;
-            // Where the record cannot be kept, nothing is destroyed.
-            let record = self.record.as_deref().map(open_record).transpose()?;
+            self.record.check()?;
             eprint!(
                 "This destroys key `{}`, id {}, {}, for ever. Type its label to go on: ",
                 key.label, key.id, key.kind
@@ -151,32 +152,21 @@ impl Destroy {
             if read.is_err() || typed.trim_end() != self.label {
                 return Err(usage(&"the label was not typed; nothing was destroyed"));
             }
-            let objects = vault.destroy(&self.label)?;
-            let since_1970 = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
             let digest = |public: &PublicKey| DigestAlgorithm::Sha256.digest(public.spki());
-            let destroyed = Destroyed {
-                destroyed: Seconds::new(since_1970.as_secs()).to_string(),
+            let public = key.public.as_ref();
+            let mut destroyed = Destroyed {
+                destroyed: now().to_string(),
                 label: key.label.clone(),
                 id: key.id.clone(),
                 kind: key.kind.clone(),
-                public_key_sha256: key
-                    .public
-                    .as_ref()
-                    .map(|public| hex::encode(digest(public))),
-                objects,
+                public_key_sha256: public.map(|public| hex::encode(digest(public))),
+                objects: None,
             };
-            if let Some((path, mut file)) = record {
-                let line = serde_json::to_string(&destroyed).map_err(|error| usage(&error))?;
-                writeln!(file, "{line}")
-                    .and_then(|()| file.sync_all())
-                    .map_err(|error| KeysError::File {
-                        path,
-                        action: "written",
-                        error,
-                    })?;
-            }
+            // First what is to be done: where the record cannot be kept, nothing is destroyed.
+            self.record.note("to be destroyed", &destroyed)?;
+            destroyed.objects = Some(vault.destroy(&self.label)?);
+            destroyed.destroyed = now().to_string();
+            self.record.note("destroyed", &destroyed)?;
             if self.json {
                 return print_json(&destroyed);
             }
@@ -189,12 +179,7 @@ impl Destroy {
     }
 }
 
-fn open_record(path: &Path) -> Result<(PathBuf, File), KeysError> {
-    let opened = OpenOptions::new().create(true).append(true).open(path);
-    let opened = opened.map_err(|error| KeysError::File {
-        path: path.to_owned(),
-        action: "opened",
-        error,
-    })?;
-    Ok((path.to_owned(), opened))
+fn now() -> Seconds {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    Seconds::new(since_1970.unwrap_or_default().as_secs())
 }

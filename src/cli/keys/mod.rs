@@ -14,13 +14,17 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use cryptoki::types::AuthPin;
+use serde::Serialize;
 
 use crate::{
     config::PinSource,
     daemon::token_key,
-    io::pkcs11::{
-        Module, Modules, Pkcs11Error, TokenChoice,
-        keys::{Vault, VaultError},
+    io::{
+        journal::inbox,
+        pkcs11::{
+            Module, Modules, Pkcs11Error, TokenChoice,
+            keys::{Vault, VaultError},
+        },
     },
     signing::credential::CredentialError,
     wire::{certificate::CertificateError, pkcs10::Purpose},
@@ -63,6 +67,41 @@ pub struct Place {
     /// The environment variable with the PIN.
     #[arg(long, conflicts_with = "pin_file")]
     pin_env: Option<String>,
+}
+
+/// Where what is done to a key is put on record.
+#[derive(Debug, Args)]
+pub struct OnRecord {
+    /// The folder of the appliance's journal: what was done is put on record there, at once where the appliance
+    /// runs, else at its next start.
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+}
+
+impl OnRecord {
+    /// Says early that nothing could be left there.
+    fn check(&self) -> Result<(), KeysError> {
+        match &self.journal {
+            Some(dir) if !dir.is_dir() => Err(usage(&format!(
+                "{}: there is no such folder",
+                dir.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves an event for the journal, where one is named.
+    fn note(&self, action: &str, details: &impl Serialize) -> Result<(), KeysError> {
+        let Some(dir) = &self.journal else {
+            return Ok(());
+        };
+        let details = serde_json::to_value(details).map_err(|error| usage(&error))?;
+        inbox::leave(dir, action, &details).map_err(|error| KeysError::File {
+            path: dir.clone(),
+            action: "left a record in",
+            error,
+        })
+    }
 }
 
 /// What a certificate is for.
@@ -180,7 +219,7 @@ fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), KeysError> {
     std::fs::rename(&temporary, path).map_err(failed)
 }
 
-fn print_json(value: &impl serde::Serialize) -> Result<(), KeysError> {
+fn print_json(value: &impl Serialize) -> Result<(), KeysError> {
     let text = serde_json::to_string_pretty(value).map_err(|error| usage(&error))?;
     println!("{text}");
     Ok(())

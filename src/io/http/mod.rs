@@ -1,11 +1,12 @@
 //! The public HTTP side: [`Public`] holds the services and answers one request after another,
 //! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`body`] reads bodies
-//! within their bounds, [`timestamp`] and [`status`] speak the two protocols' HTTP, [`admin`] is the
-//! operator's side.
+//! within their bounds, [`timestamp`] and [`status`] speak the two protocols' HTTP, [`log`] shows the
+//! public log, [`admin`] is the operator's side.
 
 pub mod admin;
 pub mod body;
 pub mod listener;
+pub mod log;
 mod page;
 mod status;
 mod timestamp;
@@ -23,6 +24,7 @@ use hyper::{
 use super::metrics::{Metrics, Refusal};
 use crate::service::{status::Statuses, timestamp::Timestamping};
 use body::{BodyError, BodyLimits};
+use log::PublicLog;
 
 pub use status::decode_path;
 
@@ -34,6 +36,8 @@ pub type Answer = Response<Full<Bytes>>;
 pub struct Public {
     pub timestamping: Option<Arc<Timestamping>>,
     pub statuses: Option<Arc<Statuses>>,
+    /// Where it is published.
+    pub log: Option<PublicLog>,
     pub metrics: Arc<Metrics>,
     pub body: BodyLimits,
 }
@@ -48,6 +52,8 @@ enum Route<'a> {
     StatusPost,
     /// A request in the path, still encoded.
     StatusGet(&'a str),
+    /// What stands below `/log/`.
+    Log(&'a str),
     NotAllowed(&'static str),
     NotFound,
 }
@@ -57,10 +63,21 @@ impl Public {
     pub async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         match route(&parts.method, parts.uri.path()) {
-            Route::Page => page::page(self.timestamping.as_deref(), self.statuses.is_some()),
+            Route::Page => page::page(
+                self.timestamping.as_deref(),
+                self.statuses.is_some(),
+                self.log.is_some(),
+            ),
             Route::TimeStamp(name) => timestamp::respond(&self, name, &parts.headers, body).await,
             Route::StatusPost => status::respond_to_post(&self, &parts.headers, body).await,
             Route::StatusGet(path) => status::respond_to_get(&self, path, &parts.headers).await,
+            Route::Log(path) => {
+                let answer = match &self.log {
+                    Some(log) => log.respond(path).await,
+                    None => None,
+                };
+                answer.unwrap_or_else(|| self.not_found())
+            }
             Route::NotAllowed(allowed) => {
                 self.metrics.refused(Refusal::Method);
                 let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed here\n");
@@ -112,6 +129,12 @@ fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         return match *method {
             Method::POST => Route::TimeStamp((!name.is_empty()).then_some(name)),
             _ => Route::NotAllowed("POST"),
+        };
+    }
+    if let Some(path) = path.strip_prefix("/log/") {
+        return match reads {
+            true => Route::Log(path),
+            false => Route::NotAllowed("GET, HEAD"),
         };
     }
     let below = match path.strip_prefix("/ocsp") {
@@ -188,7 +211,16 @@ mod tests {
             assert_eq!(get(path), Route::StatusGet("MFE+/a"), "{path}");
         }
         assert_eq!(post("/MFE"), Route::NotAllowed("GET, HEAD"));
-        for path in ["/tsax", "/ocspx", "/favicon.ico", "/ocsp/x", "/../etc"] {
+        assert_eq!(get("/log/checkpoint"), Route::Log("checkpoint"));
+        assert_eq!(post("/log/tile/0/000"), Route::NotAllowed("GET, HEAD"));
+        for path in [
+            "/tsax",
+            "/ocspx",
+            "/log",
+            "/favicon.ico",
+            "/ocsp/x",
+            "/../etc",
+        ] {
             assert_eq!(get(path), Route::NotFound, "{path}");
         }
         assert_eq!(

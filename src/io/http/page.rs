@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Answer, whole};
 use crate::service::timestamp::Timestamping;
 
-pub fn page(timestamping: Option<&Timestamping>, answers_status: bool) -> Answer {
+pub fn page(timestamping: Option<&Timestamping>, answers_status: bool, has_log: bool) -> Answer {
     let mut text = String::from("This is Gnomon.\n\n");
     if let Some(timestamping) = timestamping {
         text.push_str(
@@ -20,6 +20,9 @@ pub fn page(timestamping: Option<&Timestamping>, answers_status: bool) -> Answer
     if answers_status {
         text.push_str("OCSP responder (RFC 6960): POST an application/ocsp-request to /ocsp,\n");
         text.push_str("or GET /ocsp/ followed by the request in base64.\n");
+    }
+    if has_log {
+        text.push_str("\nThe log of everything issued (C2SP tlog-tiles): GET /log/checkpoint and /log/tile/...\n");
     }
     whole(Bytes::from(text), "text/plain; charset=utf-8")
 }

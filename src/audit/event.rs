@@ -1,0 +1,108 @@
+//! What is recorded beside tokens: [`Event`]. Its details are one JSON object, in the record's private part.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// Octets of an event's details. Names and reasons are some hundreds; a file in the inbox may hold anything.
+const LONGEST: usize = 16 << 10;
+
+/// Something an auditor asks for. Never names a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// The appliance has opened the journal.
+    Started { version: &'static str },
+    /// It closes it in order.
+    Stopped { reason: String },
+    /// A configuration is in force.
+    Configuration { file: String, sha256: String },
+    /// A certificate and its key are in use, or come to be.
+    Certificate {
+        /// Its table in the configuration, such as `tsu[0].successor`.
+        of: String,
+        subject: String,
+        serial: String,
+        sha256: String,
+        /// When it begins to sign: this start, or a successor's hour.
+        from: String,
+    },
+    /// A key was made or destroyed by `gnomon keys`.
+    Key { action: String, details: Value },
+    CrlAccepted {
+        issuer: String,
+        source: String,
+        /// CRLNumber, hexadecimal.
+        number: Option<String>,
+        sha256: String,
+    },
+    CrlRefused {
+        issuer: String,
+        source: String,
+        reason: String,
+    },
+    /// The clock is shown to be UTC from now on.
+    ClockProven { bound_us: u64 },
+    /// The clock is that of a demo: tokens are signed that prove nothing.
+    ClockDemo {},
+    /// It no longer is; no token is signed.
+    ClockLost { reason: String },
+    /// Requests refused since the record before of this kind.
+    Refusals {
+        tsu: String,
+        /// PKIFailureInfo, or `busy`.
+        failure: String,
+        count: u64,
+    },
+    /// What a crash had left unfinished was cut at the start.
+    Repaired { what: String },
+}
+
+impl Event {
+    /// The second octet of the public part.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Started { .. } => 2,
+            Self::Stopped { .. } => 3,
+            Self::Configuration { .. } => 4,
+            Self::Certificate { .. } => 5,
+            Self::Key { .. } => 6,
+            Self::CrlAccepted { .. } => 7,
+            Self::CrlRefused { .. } => 8,
+            Self::ClockProven { .. } => 9,
+            Self::ClockLost { .. } => 10,
+            Self::Refusals { .. } => 11,
+            Self::Repaired { .. } => 12,
+            Self::ClockDemo { .. } => 13,
+        }
+    }
+
+    /// A kind in words.
+    pub const fn kind_name(kind: u8) -> &'static str {
+        match kind {
+            2 => "started",
+            3 => "stopped",
+            4 => "configuration",
+            5 => "certificate",
+            6 => "key",
+            7 => "crl accepted",
+            8 => "crl refused",
+            9 => "clock proven",
+            10 => "clock lost",
+            11 => "refusals",
+            12 => "repaired",
+            13 => "clock of a demo",
+            _ => "unknown",
+        }
+    }
+
+    /// A JSON object of at most [`LONGEST`] octets.
+    pub fn details(&self) -> String {
+        // Strings and numbers alone: nothing in it can fail.
+        let details = serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned());
+        if details.len() <= LONGEST {
+            return details;
+        }
+        let beginning: String = details.chars().take(LONGEST / 8).collect();
+        serde_json::json!({ "cut": true, "beginning": beginning }).to_string()
+    }
+}

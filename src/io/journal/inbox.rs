@@ -1,0 +1,83 @@
+//! Events from outside the daemon. `gnomon keys` leaves them as files in the journal's folder `inbox`, whether the
+//! daemon runs or not; [`Inbox`] puts them on record.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+    process,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+
+use super::{
+    Journal,
+    disk::{Disk, Folder},
+};
+use crate::audit::event::Event;
+
+const FOLDER: &str = "inbox";
+
+/// Leaves a key's event for the daemon of this journal, durably.
+pub fn leave(dir: &Path, action: &str, details: &Value) -> io::Result<()> {
+    let disk = Folder::new(dir);
+    // In the order of time, and no two of a name.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_nanos();
+    let file = format!("{FOLDER}/{now:020}-{}.json", process::id());
+    let event = serde_json::json!({ "action": action, "details": details });
+    disk.put_durably(&file, event.to_string().as_bytes())
+}
+
+/// The daemon's side of the inbox.
+#[derive(Debug)]
+pub struct Inbox {
+    dir: PathBuf,
+    /// What was put on record but could not be renamed; once is enough.
+    stuck: HashSet<String>,
+}
+
+impl Inbox {
+    /// That of the journal in `dir`. It is made now, so that it belongs to the daemon's user whoever runs
+    /// `gnomon keys`.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir.join(FOLDER))?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            stuck: HashSet::new(),
+        })
+    }
+
+    /// Puts on record what lies there. What is no event is said and left alone.
+    pub fn take(&mut self, journal: &Journal) {
+        let mut names = Folder::new(&self.dir).names(FOLDER).unwrap_or_default();
+        names.retain(|name| name.ends_with(".json") && !self.stuck.contains(name));
+        names.sort();
+        for name in names {
+            let path = self.dir.join(FOLDER).join(&name);
+            let content = fs::read(&path).ok();
+            let event = content.and_then(|content| serde_json::from_slice::<Value>(&content).ok());
+            let read = event.and_then(|event| {
+                Some(Event::Key {
+                    action: event.get("action")?.as_str()?.to_owned(),
+                    details: event.get("details")?.clone(),
+                })
+            });
+            let away = match read {
+                // It stays for the next look where the journal takes nothing now.
+                Some(event) if !journal.note(&event) => continue,
+                Some(_) => path.with_extension("recorded"),
+                None => {
+                    tracing::error!("{}: it is no event of `gnomon keys`", path.display());
+                    path.with_extension("unreadable")
+                }
+            };
+            // Not removed: the record may be lost with the power within the next moment.
+            if let Err(error) = fs::rename(&path, away) {
+                tracing::error!("{}: it cannot be renamed: {error}", path.display());
+                self.stuck.insert(name);
+            }
+        }
+    }
+}
