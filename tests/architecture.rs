@@ -45,10 +45,13 @@ const LAYERS: [(&str, &[&str]); 12] = [
     (
         "daemon",
         &[
-            "wire", "clock", "signing", "tsa", "ocsp", "service", "io", "config",
+            "wire", "clock", "signing", "audit", "tsa", "ocsp", "service", "io", "config",
         ],
     ),
-    ("cli", &["wire", "signing", "io", "config", "daemon"]),
+    (
+        "cli",
+        &["wire", "signing", "audit", "io", "config", "daemon"],
+    ),
 ];
 
 /// Where each proof type is made, and nowhere else.
@@ -57,7 +60,7 @@ const PROOFS: [(&str, &str); 5] = [
     ("TrustedTime", "src/clock/discipline.rs"),
     ("VerifiedCrl", "src/revocation/verify.rs"),
     ("Self", "src/signing/credential.rs"),
-    ("Recorded", "src/io/journal.rs"),
+    ("Recorded", "src/io/journal/mod.rs"),
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

@@ -3,13 +3,12 @@
 mod support;
 
 use std::{
-    fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
     time::{Duration, Instant},
 };
 
-use support::{Gnomon, Response, http, timestamp_query, wait_for};
+use support::{Gnomon, Response, http, stamps::recorded, timestamp_query, wait_for};
 
 fn query(gnomon: &Gnomon) -> Vec<u8> {
     timestamp_query(&gnomon.dir).1
@@ -309,9 +308,8 @@ fn what_is_not_offered_is_said_and_what_is_no_http_is_closed() {
 fn a_client_that_hangs_up_cuts_nothing_short() {
     let gnomon = Gnomon::demo();
     let query = query(&gnomon);
-    let journal = gnomon.dir.join("journal/journal.log");
     for path in ["/tsa", "/tsa/rsa"] {
-        let before = fs::read_to_string(&journal).unwrap().lines().count();
+        let before = recorded(&gnomon.dir).len();
         let mut stream = connect(&gnomon);
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
@@ -323,7 +321,7 @@ fn a_client_that_hangs_up_cuts_nothing_short() {
         // Gone with a reset before the answer can be written.
         drop(stream);
         wait_for("the record", || {
-            (fs::read_to_string(&journal).unwrap().lines().count() > before).then_some(())
+            (recorded(&gnomon.dir).len() > before).then_some(())
         });
     }
     is_served(&gnomon);

@@ -3,25 +3,16 @@
 
 mod support;
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use support::{Gnomon, Response, run};
-
-/// A program of the virtual environment.
-fn tool(name: &str) -> String {
-    let python = std::env::var("GNOMON_TEST_PYTHON").map_or_else(
-        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python"),
-        PathBuf::from,
-    );
-    python.with_file_name(name).to_str().unwrap().to_owned()
-}
+use support::{Gnomon, Response, python_script, python_tool, run};
 
 fn script(name: &str) -> String {
     let gnomon = Gnomon::demo();
-    let script = format!("{}/tests/python/{name}", env!("CARGO_MANIFEST_DIR"));
+    let script = python_script(name);
     run(
-        &tool("python"),
+        &python_tool("python"),
         &[&script, &gnomon.url(""), &gnomon.dir.path("")],
     )
 }
@@ -58,7 +49,7 @@ fn pkilint_finds_nothing_to_say() {
     let gnomon = Gnomon::demo();
     let nothing = |name: &str, arguments: &[&str], file: &str| {
         let said = run(
-            &tool(name),
+            &python_tool(name),
             &[&["lint", "-s", "NOTICE"], arguments, &[file]].concat(),
         );
         assert_eq!(said.trim(), "", "{name} {file}");

@@ -331,17 +331,26 @@ fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
         assert!(!done && said.contains("nothing was destroyed"), "{said}");
     }
     assert!(bench.done("list", &[]).contains("key `one`"));
-    let record = path("destroyed.jsonl");
-    let nowhere = path("nowhere/destroyed.jsonl");
+    let (journal, nowhere) = (path("journal"), path("nowhere"));
     bench.refused(
         "destroy",
-        &["--label", "one", "--record", &nowhere],
-        "cannot be opened",
+        &["--label", "one", "--journal", &nowhere],
+        "nowhere: there is no such folder",
     );
-    let (done, said) = bench.keys("destroy", &["--label", "one", "--record", &record], "one\n");
+    fs::create_dir(&journal).unwrap();
+    let arguments = ["--label", "one", "--journal", &journal];
+    let (done, said) = bench.keys("destroy", &arguments, "one\n");
     assert!(done && said.contains("destroyed key `one`"), "{said}");
-    let line: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+    // What lies there now is put on record by the appliance; tests/journal_command.rs shows it.
+    let mut left: Vec<_> = fs::read_dir(bench.dir.join("journal/inbox"))
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .map(|event| serde_json::from_slice::<serde_json::Value>(&event).unwrap())
+        .collect();
+    left.sort_by_key(|event| event["action"] == "destroyed");
+    assert_eq!(left.len(), 2);
+    assert_eq!(left[0]["action"], "to be destroyed");
+    let line = &left[1]["details"];
     assert_eq!(
         (&line["label"], &line["kind"]),
         (&"one".into(), &"P-256".into())

@@ -2,6 +2,7 @@
 //! program, [`http`] a plain exchange of octets. Every process started here is stopped here.
 #![allow(dead_code)] // each test program uses its own part
 
+pub mod stamps;
 pub mod token;
 
 use std::{
@@ -221,6 +222,20 @@ pub fn gnomon(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gnomon"));
     command.args(arguments);
     command
+}
+
+/// A program of the virtual environment that tests/run makes.
+pub fn python_tool(name: &str) -> String {
+    let python = std::env::var("GNOMON_TEST_PYTHON").map_or_else(
+        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python"),
+        PathBuf::from,
+    );
+    python.with_file_name(name).to_str().unwrap().to_owned()
+}
+
+/// One of the scripts in tests/python.
+pub fn python_script(name: &str) -> String {
+    format!("{}/tests/python/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Runs a program that must succeed; gives what it printed on standard output, then standard error.
