@@ -1,12 +1,14 @@
 //! What must be on record before it leaves. [`Recorded`] is a thing whose journal entry is on stable
 //! storage; the port [`Recorder`] makes it so. The files beside this one are the journal's form, from the
 //! [`record`] to the [`frame`] it is written in, and the log's, from the [`tree`] to the [`proof`] that anybody
-//! can check. Nothing here touches a disk.
+//! can check and the [`anchor`] that another authority gives. Nothing here touches a disk.
 
+pub mod anchor;
 pub mod checkpoint;
 pub mod event;
 pub mod frame;
 mod octets;
+pub mod path;
 pub mod proof;
 pub mod record;
 pub mod tile;

@@ -165,6 +165,21 @@ impl Certificate {
             .is_some_and(|constraints| constraints.ca)
     }
 
+    /// basicConstraints' pathLenConstraint.
+    pub fn path_length(&self) -> Option<u8> {
+        let (_, value) = self.extension(oid::BASIC_CONSTRAINTS)?;
+        BasicConstraints::from_der(value).ok()?.path_len_constraint
+    }
+
+    /// Every extension that is marked critical.
+    pub fn critical_extensions(&self) -> impl Iterator<Item = ObjectIdentifier> {
+        let extensions = self.decoded.tbs_certificate.extensions.as_deref();
+        let extensions = extensions.unwrap_or_default().iter();
+        extensions
+            .filter(|extension| extension.critical)
+            .map(|extension| extension.extn_id)
+    }
+
     /// subjectKeyIdentifier.
     pub fn subject_key_identifier(&self) -> Option<Vec<u8>> {
         let (_, value) = self.extension(oid::SUBJECT_KEY_IDENTIFIER)?;

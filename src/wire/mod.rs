@@ -13,5 +13,7 @@ pub mod oid;
 pub mod pkcs10;
 pub mod time;
 pub mod tlv;
+pub mod token;
 pub mod tsp;
+pub mod tsp_client;
 pub mod tst_info;

@@ -66,6 +66,8 @@ oids! {
     CONTENT_TYPE = "1.2.840.113549.1.9.3";
     /// id-messageDigest (RFC 5652 11.2).
     MESSAGE_DIGEST = "1.2.840.113549.1.9.4";
+    /// id-aa-signingCertificate (RFC 2634 5.4).
+    SIGNING_CERTIFICATE = "1.2.840.113549.1.9.16.2.12";
     /// id-aa-signingCertificateV2 (RFC 5035 3).
     SIGNING_CERTIFICATE_V2 = "1.2.840.113549.1.9.16.2.47";
     /// qcStatements (RFC 3739 3.2.6); as a TSTInfo extension in ETSI EN 319 422 9.1.
@@ -95,6 +97,8 @@ oids! {
     ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
     /// certificateIssuer (RFC 5280 5.3.3).
     CERTIFICATE_ISSUER = "2.5.29.29";
+    /// certificatePolicies (RFC 5280 4.2.1.4).
+    CERTIFICATE_POLICIES = "2.5.29.32";
     /// authorityKeyIdentifier (RFC 5280 4.2.1.1).
     AUTHORITY_KEY_IDENTIFIER = "2.5.29.35";
     /// extKeyUsage (RFC 5280 4.2.1.12).
@@ -106,6 +110,8 @@ oids! {
     /// cRLDistributionPoints (RFC 5280 4.2.1.13).
     CRL_DISTRIBUTION_POINTS = "2.5.29.31";
 
+    /// anyExtendedKeyUsage (RFC 5280 4.2.1.12).
+    ANY_EXTENDED_KEY_USAGE = "2.5.29.37.0";
     /// id-kp-timeStamping (RFC 3161 2.3).
     KP_TIME_STAMPING = "1.3.6.1.5.5.7.3.8";
     /// id-kp-OCSPSigning (RFC 6960 4.2.2.2).

@@ -145,6 +145,12 @@ impl FailInfo {
         }
     }
 
+    /// Whether this bit is set in a BIT STRING's content octets.
+    pub fn is_in(self, content: &[u8]) -> bool {
+        let octet = content.get(1 + usize::from(self.bit() / 8));
+        octet.is_some_and(|octet| octet & (0x80 >> (self.bit() % 8)) != 0)
+    }
+
     /// A BIT STRING with one bit set and no trailing zero bits, as DER wants of named bit lists (X.690
     /// 11.2.2; .NET refuses others).
     fn bit_string(self) -> Vec<u8> {

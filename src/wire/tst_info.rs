@@ -1,12 +1,15 @@
-//! TSTInfo (RFC 3161 2.4.2), written only: [`TstInfo::encode`]. What is the same in every token of a TSU
-//! comes in encoded already ([`accuracy`], [`tsa_name`], [`qualified_extension`]).
+//! TSTInfo (RFC 3161 2.4.2): [`TstInfo::encode`] writes ours, [`Stamp::parse`] reads that of another authority.
+//! What is the same in every token of a TSU comes in encoded already ([`accuracy`], [`tsa_name`],
+//! [`qualified_extension`]).
 
 use std::time::Duration;
+
+use der::DateTime;
 
 use super::{
     oid,
     time::Seconds,
-    tlv::{self, tag},
+    tlv::{self, DerError, Element, Reader, tag},
 };
 
 /// How genTime is cut: never rounded up, so that no token is ahead of its clock.
@@ -90,6 +93,114 @@ impl TstInfo<'_> {
         fields.extend_from_slice(self.extensions);
         tlv::wrap(tag::SEQUENCE, &[&fields])
     }
+}
+
+/// What another authority's TSTInfo says, as far as we ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp<'a> {
+    /// The content octets of the imprint's digest OID.
+    pub digest: &'a [u8],
+    /// hashedMessage.
+    pub hashed: &'a [u8],
+    /// Since 1970.
+    pub gen_time: Duration,
+    /// The nonce INTEGER's content octets.
+    pub nonce: Option<&'a [u8]>,
+    /// Whether an extension in it is critical; none is understood here.
+    pub has_critical_extension: bool,
+}
+
+impl<'a> Stamp<'a> {
+    /// Reads a whole TSTInfo of version 1.
+    pub fn parse(tst_info: &'a [u8]) -> Result<Self, DerError> {
+        let mut fields = Reader::whole(tst_info, tag::SEQUENCE)?.reader();
+        if fields.integer()? != [1] {
+            return Err(DerError::Value);
+        }
+        fields.oid()?; // policy
+        let mut imprint = fields.expect(tag::SEQUENCE)?.reader();
+        let digest = imprint.expect(tag::SEQUENCE)?.reader().oid()?;
+        let hashed = imprint.expect(tag::OCTET_STRING)?.value;
+        imprint.finish()?;
+        fields.integer()?; // serial
+        let gen_time = read_gen_time(fields.expect(tag::GENERALIZED_TIME)?.value)?;
+        fields.optional(tag::SEQUENCE)?; // accuracy
+        if fields.peek() == Some(tag::BOOLEAN) {
+            fields.boolean()?; // ordering
+        }
+        let nonce = match fields.peek() {
+            Some(tag::INTEGER) => Some(fields.integer()?),
+            _ => None,
+        };
+        fields.optional(tag::context_constructed(0))?; // tsa
+        let extensions = fields.optional(tag::context_constructed(1))?;
+        fields.finish()?;
+        Ok(Self {
+            digest,
+            hashed,
+            gen_time,
+            nonce,
+            has_critical_extension: match extensions {
+                Some(extensions) => any_critical(extensions)?,
+                None => false,
+            },
+        })
+    }
+}
+
+fn any_critical(extensions: Element<'_>) -> Result<bool, DerError> {
+    let mut extensions = extensions.reader();
+    let mut any = false;
+    while !extensions.is_empty() {
+        let mut extension = extensions.expect(tag::SEQUENCE)?.reader();
+        extension.oid()?;
+        if extension.peek() == Some(tag::BOOLEAN) {
+            any |= extension.boolean()?;
+        }
+    }
+    Ok(any)
+}
+
+/// `YYYYMMDDhhmmss[.f]Z`; what is finer than nanoseconds is cut.
+fn read_gen_time(text: &[u8]) -> Result<Duration, DerError> {
+    let digits = |text: &[u8]| {
+        text.iter().try_fold(0u32, |number, octet| match octet {
+            b'0'..=b'9' => Ok(number * 10 + u32::from(octet - b'0')),
+            _ => Err(DerError::Value),
+        })
+    };
+    let Some((whole, [fraction @ .., b'Z'])) = text.split_at_checked(14) else {
+        return Err(DerError::Value);
+    };
+    let nanos = match fraction {
+        [] => 0,
+        [b'.', places @ ..] if !places.is_empty() => {
+            if !places.iter().all(u8::is_ascii_digit) {
+                return Err(DerError::Value);
+            }
+            let padded = places.iter().copied().chain(std::iter::repeat(b'0'));
+            digits(&padded.take(9).collect::<Vec<_>>())?
+        }
+        _ => return Err(DerError::Value),
+    };
+    let number = |at: usize, length: usize| {
+        let number = digits(whole.get(at..at + length).unwrap_or_default())?;
+        u16::try_from(number).map_err(|_| DerError::Value)
+    };
+    let small = |at| {
+        let number = number(at, 2)?;
+        u8::try_from(number).map_err(|_| DerError::Value)
+    };
+    let time = DateTime::new(
+        number(0, 4)?,
+        small(4)?,
+        small(6)?,
+        small(8)?,
+        small(10)?,
+        small(12)?,
+    );
+    let time = time.map_err(|_| DerError::Value)?.unix_duration();
+    Ok(time + Duration::from_nanos(nanos.into()))
 }
 
 /// `YYYYMMDDhhmmss[.f]Z` without trailing zeros and without a bare dot (RFC 3161 2.4.2).
@@ -197,6 +308,63 @@ mod tests {
             accuracy(Duration::from_micros(1_000_200)),
             [0x30, 7, 2, 1, 1, 0x81, 2, 0, 200]
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let imprint = tlv::wrap(
+            tag::SEQUENCE,
+            &[&[0x30, 4, 6, 2, 0x2a, 3], &[tag::OCTET_STRING, 1, 9]],
+        );
+        let mut info = TstInfo {
+            policy: &[0x2a, 3],
+            imprint: &imprint,
+            serial: &[1],
+            gen_time: Duration::new(1_795_512_612, 120_456_999),
+            precision: Precision::Micros,
+            accuracy: &accuracy(Duration::from_secs(1)),
+            nonce: Some(&[5]),
+            tsa: &tsa_name(&[tag::SEQUENCE, 0]),
+            extensions: &qualified_extension(),
+        };
+        let octets = info.encode();
+        let stamp = Stamp::parse(&octets).unwrap();
+        let gen_time = Duration::new(1_795_512_612, 120_456_000);
+        assert_eq!(stamp.gen_time, gen_time);
+        assert_eq!((stamp.digest, stamp.hashed), (&[0x2a, 3][..], &[9][..]));
+        assert_eq!(stamp.nonce, Some(&[5][..]));
+        assert!(!stamp.has_critical_extension);
+        for end in 0..octets.len() {
+            assert!(Stamp::parse(&octets[..end]).is_err());
+        }
+        let critical = [0xa1, 9, 0x30, 7, 6, 2, 0x2a, 3, 1, 1, 0xff];
+        info.extensions = &critical;
+        assert!(Stamp::parse(&info.encode()).unwrap().has_critical_extension);
+    }
+
+    #[test]
+    fn times_are_read_in_their_one_form() {
+        let read = |text: &str| read_gen_time(text.as_bytes());
+        assert_eq!(read("19700101000001Z"), Ok(Duration::from_secs(1)));
+        assert_eq!(
+            read("19700101000001.2500000009Z"),
+            Ok(Duration::from_millis(1_250))
+        );
+        for wrong in [
+            "",
+            "Z",
+            "19700101000001",
+            "19700101000001.Z",
+            "19700101000001,5Z",
+            "19700101000001+0100",
+            "19701301000001Z",
+            "1970010100000xZ",
+            "19700101000001.5xZ",
+            "197001010000Z",
+            "19690101000001Z",
+        ] {
+            assert_eq!(read(wrong), Err(DerError::Value), "{wrong}");
+        }
     }
 
     #[test]
