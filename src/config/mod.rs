@@ -318,6 +318,11 @@ impl Config {
             let what = "must be a name without white space and `+`, such as \"tsa.example/log\"";
             wrong("journal.origin".into(), what);
         }
+        let anchor = journal.anchor.as_ref();
+        if anchor.is_some_and(|anchor| anchor.interval < Duration::from_secs(1)) {
+            let what = "must be at least 1s: the other TSA is asked that often";
+            wrong("journal.anchor.interval".into(), what);
+        }
         let defaults = self.tsus.iter().filter(|tsu| tsu.default).count();
         if defaults > 1 {
             wrong(

@@ -20,7 +20,9 @@ use crate::{
         SuccessorConfig, TsuConfig,
     },
     io::{
+        anchor,
         feed::Feed,
+        http_client,
         kernel_clock::{DemoClock, KernelClock},
         pkcs11::{self, Modules},
         softkey,
@@ -45,6 +47,8 @@ pub struct Parts {
     pub tsus: Option<TsuSet>,
     pub issuers: Option<Issuers>,
     pub feeds: Vec<Feed>,
+    /// Who time-stamps the log's checkpoints.
+    pub anchor: Option<anchor::Settings>,
     pub clock: Arc<dyn Clock>,
     /// What is no error but should be known.
     pub cautions: Vec<String>,
@@ -83,6 +87,7 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         certificates: Vec::new(),
     };
     assembly.check_journal();
+    let anchor = assembly.anchor();
     let tsus = assembly.tsus();
     let tolerance = tsus
         .iter()
@@ -101,6 +106,7 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         tsus,
         issuers,
         feeds,
+        anchor,
         clock,
         cautions,
         certificates: assembly.certificates,
@@ -124,6 +130,21 @@ impl Assembly<'_> {
             let what = format!("{}: is no folder; name a folder of its own", dir.display());
             self.wrong("journal.dir", what);
         }
+    }
+
+    fn anchor(&mut self) -> Option<anchor::Settings> {
+        let journal = &self.config.journal;
+        let wanted = journal.anchor.as_ref()?;
+        let url = http_client::url(&wanted.url);
+        let url = url.map_err(|what| format!("`{}` {what}", wanted.url));
+        let url = self.take("journal.anchor.url", url);
+        let trust = self.certificates("journal.anchor.trust", &wanted.trust);
+        Some(anchor::Settings {
+            dir: journal.dir.clone(),
+            url: url?,
+            interval: wanted.interval,
+            trust: trust?,
+        })
     }
 
     fn tsus(&mut self) -> Option<TsuSet> {

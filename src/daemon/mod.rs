@@ -18,7 +18,7 @@ use crate::{
     audit::event::Event,
     config::{Config, JournalConfig, Problem},
     io::{
-        feed,
+        anchor, feed,
         http::{
             Public,
             admin::Admin,
@@ -98,6 +98,7 @@ struct Appliance {
     public: listener::Workers,
     admin: listener::Workers,
     feeds: feed::Follower,
+    anchor: Option<anchor::Follower>,
     chronicle: Chronicle,
     runtime: tokio::runtime::Runtime,
     is_stuck: Box<dyn Fn() -> bool>,
@@ -116,6 +117,7 @@ impl Appliance {
             issuers,
             clock,
             feeds,
+            anchor,
             ..
         } = parts;
         let names: Vec<_> = config.tsus.iter().map(|tsu| tsu.name.clone()).collect();
@@ -123,6 +125,13 @@ impl Appliance {
         for tsu in tsus.iter().flat_map(TsuSet::all) {
             metrics.key_end(tsu.name(), tsu.end());
         }
+        let anchor = match anchor {
+            Some(settings) => {
+                metrics.show_anchors().map_err(std::io::Error::other)?;
+                Some(anchor::follow(settings, Arc::clone(&metrics))?)
+            }
+            None => None,
+        };
         let chronicle = Chronicle::begin(
             journal.clone(),
             Arc::clone(&clock),
@@ -183,6 +192,7 @@ impl Appliance {
             .build()?;
         Ok(Self {
             feeds: feed::follow(feeds, journal.clone())?,
+            anchor,
             chronicle,
             admin: listener::serve("admin", &admin, 1, &operator_limits, move |request| {
                 Arc::clone(&operator).respond(request)
@@ -215,6 +225,9 @@ impl Appliance {
         self.public.stop();
         self.admin.stop();
         self.feeds.stop();
+        if let Some(anchor) = self.anchor {
+            anchor.stop();
+        }
         tracing::info!("stopped");
         self.chronicle.stop();
         told

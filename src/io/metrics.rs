@@ -27,6 +27,9 @@ pub struct Metrics {
     journal_records: IntGauge,
     journal_signed: IntGauge,
     journal_free: IntGauge,
+    anchor_failures: IntCounter,
+    anchored_records: IntGauge,
+    anchor_time: IntGauge,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
 }
@@ -117,6 +120,18 @@ impl Metrics {
                 "gnomon_journal_free_bytes",
                 "Free space where the journal is.",
             )?,
+            anchor_failures: IntCounter::new(
+                "gnomon_journal_anchor_failures_total",
+                "Times that the checkpoint could not be time-stamped by the other TSA.",
+            )?,
+            anchored_records: IntGauge::new(
+                "gnomon_journal_anchored_records",
+                "Records under the last checkpoint that the other TSA has time-stamped.",
+            )?,
+            anchor_time: IntGauge::new(
+                "gnomon_journal_anchor_timestamp_seconds",
+                "When that was, by the time-stamp; 0 before the first.",
+            )?,
             sealed: statuses.with_label_values(&["sealed"]),
             statuses,
             refusals: counters(
@@ -150,6 +165,28 @@ impl Metrics {
         set(&self.journal_records, figures.records);
         set(&self.journal_signed, figures.signed);
         set(&self.journal_free, figures.free);
+    }
+
+    /// Shows the figures of anchors, which are there only where another TSA is configured: a time that never
+    /// moves would be an alarm.
+    pub fn show_anchors(&self) -> Result<(), prometheus::Error> {
+        self.registry
+            .register(Box::new(self.anchor_failures.clone()))?;
+        self.registry
+            .register(Box::new(self.anchored_records.clone()))?;
+        self.registry.register(Box::new(self.anchor_time.clone()))
+    }
+
+    /// The checkpoint over this many records has been anchored.
+    pub fn anchored(&self, records: u64, gen_time: Duration) {
+        let set = |gauge: &IntGauge, value| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.anchored_records, records);
+        set(&self.anchor_time, gen_time.as_secs());
+    }
+
+    /// A checkpoint could not be anchored.
+    pub fn anchor_failed(&self) {
+        self.anchor_failures.inc();
     }
 
     /// How many requests a TSU has refused for this reason since the start.

@@ -3,8 +3,10 @@
 //! Start with [`http`] for what comes in and [`journal`] for what must be kept.
 #![allow(clippy::disallowed_methods)] // this is the layer they are reserved for
 
+pub mod anchor;
 pub mod feed;
 pub mod http;
+pub mod http_client;
 mod jobs;
 pub mod journal;
 pub mod kernel_clock;

@@ -1,0 +1,90 @@
+//! HTTP as a client: [`client`] is the one place where one is built, so that all of them trust the same and give
+//! up in time, and [`body`] reads a bounded answer. TLS is rustls over aws-lc-rs, with the roots of the system;
+//! proxies are taken from the environment (`HTTPS_PROXY` and its kin).
+
+use std::{error::Error, fmt::Write, time::Duration};
+
+use reqwest::{Client, ClientBuilder, Response, redirect::Policy};
+
+pub use reqwest::Url;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("{0}")]
+    Failed(String),
+    #[error("the answer is HTTP {0}, where 200 is due")]
+    Status(u16),
+    #[error("the answer has more than {0} octets")]
+    TooLong(usize),
+}
+
+impl From<reqwest::Error> for HttpError {
+    /// The library's message is in its sources. Without the URL, which may hold a password.
+    fn from(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            let _ = write!(text, ": {error}");
+            source = error.source();
+        }
+        Self::Failed(text)
+    }
+}
+
+/// An http or https URL with a host, or what is wrong with it.
+pub fn url(text: &str) -> Result<Url, String> {
+    let wrong = |what: &str| format!("{what}; give one such as \"http://tsa.example/tsa\"");
+    let url = Url::parse(text).map_err(|error| wrong(&format!("is no URL: {error}")))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(wrong(&format!("is no http or https URL, but `{other}`"))),
+    }
+}
+
+/// A client whose requests take at most `time` in all. It follows no redirects. Build one when it is needed:
+/// the roots are those of that moment.
+pub fn client(time: Duration) -> Result<Client, HttpError> {
+    let builder = || -> ClientBuilder {
+        Client::builder()
+            .timeout(time)
+            .redirect(Policy::none())
+            .user_agent(concat!("gnomon/", env!("CARGO_PKG_VERSION")))
+    };
+    // A host without any root certificates still has plain HTTP; TLS then trusts nobody.
+    let client = builder()
+        .build()
+        .or_else(|_| builder().tls_certs_only([]).build());
+    Ok(client?)
+}
+
+/// The whole body of an answer with status 200.
+pub async fn body(mut response: Response, longest: usize) -> Result<Vec<u8>, HttpError> {
+    if response.status() != 200 {
+        return Err(HttpError::Status(response.status().as_u16()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > longest {
+            return Err(HttpError::TooLong(longest));
+        }
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_urls_that_can_be_asked_are_taken() {
+        for good in ["http://tsa.example", "https://u:p@[::1]:8443/tsa?x=1"] {
+            assert!(url(good).is_ok(), "{good}");
+        }
+        for wrong in ["", "tsa.example", "ftp://tsa.example/", "http://", "/tsa"] {
+            assert!(url(wrong).is_err(), "{wrong}");
+        }
+    }
+}
