@@ -18,7 +18,8 @@ use gnomon::{
     wire::certificate::Certificate,
 };
 use support::{
-    Folder, Gnomon, free_port, gnomon, http, prepare, run, text, timestamp_query, wait_for,
+    Folder, Gnomon, free_port, gnomon, http, prepare, run, stamps::verify, text, timestamp_query,
+    wait_for,
 };
 
 const FAILURES: &str = "gnomon_journal_anchor_failures_total";
@@ -407,7 +408,7 @@ fn what_cannot_work_is_refused_before_the_start() {
             "ca.pem",
             "0s",
             "interval",
-            "must be at least 1 s",
+            "must be at least 1s",
         ),
     ] {
         let section = format!(
@@ -428,4 +429,55 @@ fn what_cannot_work_is_refused_before_the_start() {
             assert!(line.contains(what), "{said}");
         }
     }
+}
+
+/// Not even who has the log's key can take back what another TSA has stamped.
+#[test]
+fn verify_holds_the_journal_against_its_anchors() {
+    let other = Gnomon::demo();
+    let trust = trust_of(&other);
+    let gnomon = Gnomon::edited(anchored_at(&other.url("/tsa"), Path::new(&trust)));
+    stamp(&gnomon);
+    wait_for_anchor(&gnomon, 0.0);
+    gnomon.signal("TERM");
+    let (_, dir) = gnomon.ended();
+    let journal = dir.join("journal");
+    let trust = trust.as_str();
+    let kinds = |options: &[&str]| {
+        let (holds, report) = verify(&journal, options);
+        let harms = report["harms"].as_array().unwrap().clone();
+        assert_eq!(holds, harms.is_empty());
+        let kinds = harms
+            .iter()
+            .map(|harm| harm["kind"].as_str().unwrap().to_owned());
+        (kinds.collect::<Vec<_>>(), report)
+    };
+    let (harms, report) = kinds(&["--anchor-trust", trust]);
+    assert!(
+        harms.is_empty() && report["checkpoints"].as_u64() >= Some(2),
+        "{report:#}"
+    );
+    let (harms, report) = kinds(&[]);
+    let note = report["notes"][0].as_str().unwrap();
+    assert!(
+        harms.is_empty() && note.contains("whose TSA made them was not checked"),
+        "{note}"
+    );
+    let (harms, _) = kinds(&["--anchor-trust", &dir.path("ca.pem")]);
+    assert!(
+        harms.iter().all(|kind| kind == "anchor") && !harms.is_empty(),
+        "{harms:?}"
+    );
+
+    // Another history, by the same key.
+    for name in ["segments", "log"] {
+        fs::remove_dir_all(journal.join(name)).unwrap();
+    }
+    let (listen, admin) = prepare(&dir);
+    let gnomon = Gnomon::serve(dir, listen, admin);
+    gnomon.signal("TERM");
+    let (_, _dir) = gnomon.ended();
+    let (harms, report) = kinds(&["--anchor-trust", trust]);
+    let found = |kind: &str| harms.iter().any(|other| other == kind);
+    assert!(found("other-history") || found("shorter"), "{report:#}");
 }

@@ -17,9 +17,12 @@ use clap::{Args, Subcommand};
 
 use crate::{
     audit::proof::ProofError,
-    io::journal::{
-        archive::ArchiveError,
-        reader::{ReadError, Stored},
+    io::{
+        anchor::StoredError,
+        journal::{
+            archive::ArchiveError,
+            reader::{ReadError, Stored},
+        },
     },
 };
 
@@ -64,6 +67,8 @@ pub enum JournalCommandError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Anchor(#[from] StoredError),
     #[error("{path}: {error}", path = .path.display())]
     Proof { path: PathBuf, error: ProofError },
     #[error("{path}: cannot be {action}: {error}", path = .path.display())]

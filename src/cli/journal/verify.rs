@@ -7,8 +7,15 @@ use serde_json::json;
 
 use super::{JournalCommandError, Place, negative, read};
 use crate::{
-    audit::checkpoint::Checkpoint,
-    io::journal::verify::{Head, Report, verify},
+    audit::{
+        self,
+        checkpoint::{Checkpoint, VerifierKey},
+    },
+    io::{
+        anchor::{self, Stored},
+        journal::verify::{Harm, Head, Report, verify},
+    },
+    wire::certificate::Certificate,
 };
 
 #[derive(Debug, Args)]
@@ -21,6 +28,9 @@ pub struct Verify {
     /// A checkpoint that was kept elsewhere: the journal must still have everything under it. May be repeated.
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
+    /// CA certificates (PEM) that the TSAs lead to which stamped the checkpoints in the journal's folder `anchors`.
+    #[arg(long, value_name = "FILE")]
+    anchor_trust: Option<PathBuf>,
     /// For scripts.
     #[arg(long)]
     json: bool,
@@ -30,7 +40,8 @@ impl Verify {
     pub fn run(&self) -> Result<(), JournalCommandError> {
         let stored = self.place.open()?;
         let key = stored.key(self.key.as_deref())?;
-        let mut heads = Vec::new();
+        let mut anchors = self.anchors(&key)?;
+        let mut heads = std::mem::take(&mut anchors.heads);
         for path in &self.checkpoint {
             let note = read(path)?;
             let name = path.display().to_string();
@@ -39,7 +50,9 @@ impl Verify {
                 opened.map_err(|error| negative(format!("{name}: {error}")))?;
             heads.push(Head { name, size, root });
         }
-        let report = verify(&stored, &key, heads)?;
+        let mut report = verify(&stored, &key, heads)?;
+        report.harms.append(&mut anchors.harms);
+        report.notes.append(&mut anchors.notes);
         if self.json {
             println!("{:#}", as_json(&report));
         } else {
@@ -52,6 +65,59 @@ impl Verify {
                 "the journal does not hold: {count} findings"
             ))),
         }
+    }
+
+    /// Checks what other TSAs have stamped. The dates of their certificates are judged at the time of the stamp.
+    fn anchors(&self, key: &VerifierKey) -> Result<Anchors, JournalCommandError> {
+        let trust = match &self.anchor_trust {
+            None => None,
+            Some(path) => {
+                let read = Certificate::read_all(&read(path)?);
+                let wrong = |error| negative(format!("{}: {error}", path.display()));
+                Some(read.map_err(wrong)?)
+            }
+        };
+        let mut found = Anchors::default();
+        let mut unchained = 0;
+        for stored in anchor::read(&self.place.dir)? {
+            let Stored {
+                size,
+                note,
+                reply,
+                path,
+            } = stored?;
+            let name = format!(
+                "anchors/{}",
+                path.file_name().unwrap_or_default().to_string_lossy()
+            );
+            let verified = match &trust {
+                Some(trust) => audit::anchor::verify(&reply, &note, trust),
+                None => audit::anchor::verify_unchained(&reply, &note),
+            };
+            let checkpoint = Checkpoint::open(&String::from_utf8_lossy(&note), key);
+            match (verified, checkpoint) {
+                (Ok(anchored), Ok(checkpoint)) if checkpoint.size == size => {
+                    unchained += u64::from(anchored.trusted.is_none());
+                    found.heads.push(Head {
+                        name,
+                        size,
+                        root: checkpoint.root,
+                    });
+                }
+                (Err(error), _) => found.harm(name, error.to_string()),
+                (_, Err(error)) => found.harm(name, format!("its checkpoint: {error}")),
+                (_, Ok(checkpoint)) => {
+                    let what = format!("its checkpoint is of {} records", checkpoint.size);
+                    found.harm(name, what);
+                }
+            }
+        }
+        if unchained > 0 {
+            found.notes.push(format!(
+                "{unchained} anchors are whole, but whose TSA made them was not checked; name its CA with --anchor-trust"
+            ));
+        }
+        Ok(found)
     }
 
     fn print(&self, report: &Report) {
@@ -69,6 +135,20 @@ impl Verify {
             report.signed,
             report.checkpoints
         );
+    }
+}
+
+/// What the stored anchors say.
+#[derive(Default)]
+struct Anchors {
+    heads: Vec<Head>,
+    harms: Vec<Harm>,
+    notes: Vec<String>,
+}
+
+impl Anchors {
+    fn harm(&mut self, name: String, what: String) {
+        self.harms.push(Harm::Anchor { name, what });
     }
 }
 
