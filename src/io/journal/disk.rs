@@ -73,6 +73,15 @@ pub trait DiskFile: Send + fmt::Debug {
 #[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
 
+/// Makes the name of a file or folder durable.
+pub fn sync_name(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 impl Folder {
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())

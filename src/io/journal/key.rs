@@ -15,7 +15,7 @@ use aws_lc_rs::{
 use der::pem::{LineEnding, encode_string};
 use zeroize::Zeroizing;
 
-use super::log::LogKey;
+use super::{disk::sync_name, log::LogKey};
 use crate::{
     audit::{checkpoint::VerifierKey, tree::sha256},
     io::softkey::{SoftKeyError, pkcs8},
@@ -83,15 +83,21 @@ fn make(path: &Path) -> Result<Zeroizing<Vec<u8>>, LogKeyError> {
         pem.map_err(|error| io::Error::other(error.to_string()))
             .map_err(failed(path, "made"))?,
     );
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
     let write = || {
         let mut options = OpenOptions::new();
         let mut file = options
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(true)
             .mode(0o600)
-            .open(path)?;
+            .open(&new)?;
         file.write_all(pem.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        // Whole, or not at all, and durable before there is a checkpoint that no other key can go on from.
+        fs::rename(&new, path)?;
+        sync_name(path)
     };
     write().map_err(failed(path, "written"))?;
     tracing::info!(

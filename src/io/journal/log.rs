@@ -88,7 +88,7 @@ impl Log {
         disk.sync(&name)
             .map_err(|error| LogError::File { name, error })?;
         let size = checkpoint.size;
-        let mut tiles = Tiles::new(&*disk, size);
+        let tiles = Tiles::new(&*disk, size);
         let mut rows = Vec::new();
         for (level, width) in (0..).zip(widths(size)) {
             rows.push(match width {
@@ -102,7 +102,14 @@ impl Log {
         }
         let bundle = match size % TILE_WIDTH {
             0 => Bundle::default(),
-            _ => tiles.entries(size / TILE_WIDTH)?,
+            width => {
+                let tile = Tile {
+                    level: None,
+                    index: size / TILE_WIDTH,
+                    width,
+                };
+                tiles.bundle(tile, tiles.read(tile)?)?
+            }
         };
         // It will be part of a full one, whose leaves the tree has: what is altered must not be gone on with.
         let leaves = tree.edge().first().map(Vec::as_slice).unwrap_or_default();
@@ -245,6 +252,10 @@ impl<'a> Tiles<'a> {
     pub fn entries(&self, index: u64) -> Result<Bundle, LogError> {
         let width = self.size.saturating_sub(index * TILE_WIDTH);
         let (tile, octets) = self.read_at_least(None, index, width.min(TILE_WIDTH))?;
+        self.bundle(tile, octets)
+    }
+
+    fn bundle(&self, tile: Tile, octets: Vec<u8>) -> Result<Bundle, LogError> {
         Bundle::parse(octets, tile.width).ok_or_else(|| LogError::Tile {
             name: tile.to_string(),
             size: self.size,
@@ -274,10 +285,28 @@ impl<'a> Tiles<'a> {
         }
     }
 
-    /// The partial tile at the end of a row.
-    fn edge(&mut self, level: u8) -> Result<Vec<Hash>, LogError> {
+    /// The partial tile at the end of a row. The full one would not do, were it there: it is not durable before the
+    /// next checkpoint, nor are those before it where the tree was made anew.
+    fn edge(&self, level: u8) -> Result<Vec<Hash>, LogError> {
         let covered = self.size >> (TILE_HEIGHT * u32::from(level));
-        self.hashes(level, covered / TILE_WIDTH)
+        let tile = Tile {
+            level: Some(level),
+            index: covered / TILE_WIDTH,
+            width: covered % TILE_WIDTH,
+        };
+        self.whole(tile, &self.read(tile)?).map(<[_]>::to_vec)
+    }
+
+    /// A tile's hashes, if it has as many as it should.
+    fn whole<'o>(&self, tile: Tile, octets: &'o [u8]) -> Result<&'o [Hash], LogError> {
+        let (hashes, rest) = octets.as_chunks();
+        let is_whole = u64::try_from(hashes.len()).is_ok_and(|count| count == tile.width);
+        (is_whole && rest.is_empty())
+            .then_some(hashes)
+            .ok_or_else(|| LogError::Tile {
+                name: tile.to_string(),
+                size: self.size,
+            })
     }
 
     /// The hashes of a tile that the tree of this size has: the full one where it is there, else the partial one.
@@ -293,15 +322,8 @@ impl<'a> Tiles<'a> {
             .checked_shr(TILE_HEIGHT * u32::from(level))
             .unwrap_or(0);
         let width = covered.saturating_sub(index * TILE_WIDTH).min(TILE_WIDTH);
-        let (name, octets) = self.read_at_least(Some(level), index, width)?;
-        let (all, rest) = octets.as_chunks::<32>();
-        let whole = u64::try_from(all.len()).is_ok_and(|count| count == name.width);
-        if !whole || !rest.is_empty() {
-            return Err(LogError::Tile {
-                name: name.to_string(),
-                size: self.size,
-            });
-        }
+        let (tile, octets) = self.read_at_least(Some(level), index, width)?;
+        let all = self.whole(tile, &octets)?;
         let width = usize::try_from(width).unwrap_or(0);
         let hashes: Vec<_> = all.iter().take(width).copied().collect();
         if self.read.len() <= at {

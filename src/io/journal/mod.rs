@@ -9,6 +9,8 @@ pub mod disk;
 pub mod inbox;
 mod key;
 pub mod log;
+#[cfg(test)]
+mod power_loss;
 mod queue;
 pub mod reader;
 mod recovery;
@@ -41,7 +43,7 @@ use crate::{
     },
     signing::BoxFuture,
 };
-use disk::{Disk, Folder};
+use disk::{Disk, Folder, sync_name};
 use key::LogKeyError;
 use log::Log;
 use queue::{Entry, Queue};
@@ -157,7 +159,12 @@ pub fn open(settings: &Settings) -> Result<Opened, JournalError> {
             error,
         }
     };
+    let missing = dir.ancestors().take_while(|folder| !folder.exists());
+    let missing: Vec<_> = missing.collect();
     std::fs::create_dir_all(dir).map_err(failed("made"))?;
+    for folder in missing {
+        sync_name(folder).map_err(failed("made"))?;
+    }
     let lock = lock(dir)?;
     let disk: Arc<dyn Disk> = Arc::new(Folder::new(dir));
     let new = log::checkpoint(&*disk).map_err(failed("read"))?.is_none();

@@ -55,13 +55,19 @@ pub fn recover(
         Ok(())
     };
     let (segments, cut) = Segments::open(Arc::clone(disk), segment_size, from, visit)?;
-    let size = sealed.map_or(0, |sealed| sealed.size);
+    let size = sealed.as_ref().map_or(0, |sealed| sealed.size);
     if segments.next() < size {
         let next = segments.next();
         return Err(SegmentsError::Lost { next, size }.into());
     }
     if !holds {
         return Err(RecoveryError::Altered(size));
+    }
+    if sealed.is_some() {
+        // The full tiles, before the next checkpoint puts partial ones: a start that finds those trusts the others.
+        let name = log::FOLDER.to_owned();
+        disk.sync_all()
+            .map_err(|error| LogError::File { name, error })?;
     }
     mended.extend(cut);
     Ok((segments, log, mended))
