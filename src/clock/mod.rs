@@ -2,6 +2,7 @@
 //! [`Clock`] hands them out, and only [`discipline`] decides whether there is one.
 
 pub mod discipline;
+pub mod report;
 
 use std::{fmt, time::Duration};
 
