@@ -28,7 +28,7 @@ pub fn advice(config: &Config) -> Vec<String> {
                 tsu.name
             ));
         }
-        if tsu.accuracy > Duration::from_secs(1) {
+        if tsu.accuracy.worst() > Duration::from_secs(1) {
             lines.push(format!("tsu[{index}].accuracy: worse than the 1 s that ETSI EN 319 421 asks of the best-practices policy"));
         }
         lines.extend(open_key(&tsu.key, &format!("tsu[{index}].key")));

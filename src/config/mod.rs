@@ -16,6 +16,7 @@ use std::{
 
 use crate::{
     ocsp::issuer::Unlisted,
+    tsa::Accuracy,
     wire::{
         algorithm::{DigestAlgorithm, SignatureAlgorithm},
         oid::PolicyOid,
@@ -138,7 +139,7 @@ pub struct TsuConfig {
     pub policies: Vec<PolicyOid>,
     pub digests: Vec<DigestAlgorithm>,
     pub precision: Precision,
-    pub accuracy: Duration,
+    pub accuracy: Accuracy,
     pub signing_delay: Duration,
     pub tsa_field: bool,
     pub qualified: bool,

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IntoDeserializer},
+};
 
 use super::{
     AnchorConfig, Config, CrlConfig, Http, IssuerConfig, JournalConfig, KeyConfig, KeyPlace,
@@ -15,6 +18,7 @@ use super::{
 };
 use crate::{
     ocsp::issuer::Unlisted,
+    tsa::Accuracy,
     wire::{
         algorithm::{DigestAlgorithm, SignatureAlgorithm},
         oid::PolicyOid,
@@ -227,7 +231,8 @@ struct TsuSpec {
     digests: Option<Vec<DigestAlgorithm>>,
     #[serde(default)]
     precision: Precision,
-    accuracy: Option<Span>,
+    #[serde(default, deserialize_with = "accuracy")]
+    accuracy: Option<Accuracy>,
     signing_delay: Option<Span>,
     #[serde(default)]
     tsa_field: bool,
@@ -345,7 +350,7 @@ impl Spec {
                     DigestAlgorithm::ALL.into_iter().filter(modern).collect()
                 }),
                 precision: tsu.precision,
-                accuracy: span(tsu.accuracy, Duration::from_secs(1)),
+                accuracy: tsu.accuracy.unwrap_or(Accuracy::Fixed(ACCURACY)),
                 signing_delay: span(tsu.signing_delay, Duration::from_millis(100)),
                 tsa_field: tsu.tsa_field,
                 qualified: tsu.qualified,
@@ -414,6 +419,18 @@ impl Spec {
             issuers,
         }
     }
+}
+
+/// What is declared, or the worst that may be, unless configured: what ETSI EN 319 421 asks for.
+const ACCURACY: Duration = Duration::from_secs(1);
+
+fn accuracy<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Accuracy>, D::Error> {
+    let text = String::deserialize(d)?;
+    if text == "measured" {
+        return Ok(Some(Accuracy::Measured(ACCURACY)));
+    }
+    let read = Span::deserialize(text.into_deserializer());
+    read.map(|span: Span| Some(Accuracy::Fixed(span.0)))
 }
 
 fn signature<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SignatureAlgorithm>, D::Error> {

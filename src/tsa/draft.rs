@@ -10,7 +10,7 @@ use super::{
 use crate::{
     audit::{TokenIssued, tree::sha256},
     clock::TrustedTime,
-    wire::tst_info::TstInfo,
+    wire::tst_info::{TstInfo, accuracy},
 };
 
 /// A token but for its signature.
@@ -39,7 +39,7 @@ impl<'a> Draft<'a> {
             serial: &stamp.serial,
             gen_time: stamp.time.since_1970(),
             precision: tsu.terms.precision(),
-            accuracy: &tsu.accuracy,
+            accuracy: &accuracy(tsu.terms.accuracy(stamp.time.bound())),
             nonce: request.nonce,
             tsa: signatory.tsa_field(),
             extensions: &tsu.extensions,

@@ -21,7 +21,7 @@ use policy::Terms;
 use sequence::Sequence;
 use signatory::Signatory;
 
-pub use policy::{TermsError, TsuSpec};
+pub use policy::{Accuracy, TermsError, TsuSpec};
 
 /// A finished TimeStampToken: the DER of a ContentInfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,6 @@ pub struct Tsu {
     successor: Option<(Seconds, Signatory)>,
     terms: Terms,
     sequence: Sequence,
-    accuracy: Vec<u8>,
     extensions: Vec<u8>,
 }
 
@@ -72,7 +71,6 @@ impl Tsu {
             successor: successor
                 .map(|(from, credential)| (from, Signatory::new(credential, &spec))),
             demo: spec.demo,
-            accuracy: tst_info::accuracy(spec.accuracy),
             terms: Terms::new(&spec)?,
             sequence: Sequence::new(entropy),
             extensions,

@@ -16,8 +16,7 @@ pub struct TsuSpec {
     /// The digests taken for imprints.
     pub digests: Vec<DigestAlgorithm>,
     pub precision: Precision,
-    /// What every token declares.
-    pub accuracy: Duration,
+    pub accuracy: Accuracy,
     /// The time allowed between the reading of the clock and the finished signature.
     pub signing_delay: Duration,
     /// Whether the token names the TSU (`tsa`).
@@ -26,6 +25,24 @@ pub struct TsuSpec {
     pub code_signing: bool,
     /// Whether the token states that it is qualified (ETSI EN 319 422 9.1).
     pub qualified: bool,
+}
+
+/// What tokens declare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accuracy {
+    /// The same in every token.
+    Fixed(Duration),
+    /// What the clock's bound allows at the moment, never worse than this.
+    Measured(Duration),
+}
+
+impl Accuracy {
+    /// The worst that is ever declared.
+    pub const fn worst(self) -> Duration {
+        match self {
+            Self::Fixed(accuracy) | Self::Measured(accuracy) => accuracy,
+        }
+    }
 }
 
 /// Why settings cannot be kept together.
@@ -53,6 +70,7 @@ pub struct Terms {
     default_policy: PolicyOid,
     digests: Vec<DigestAlgorithm>,
     precision: Precision,
+    accuracy: Accuracy,
     tolerance: Duration,
     signing_delay: Duration,
 }
@@ -60,8 +78,9 @@ pub struct Terms {
 impl Terms {
     pub(super) fn new(spec: &TsuSpec) -> Result<Self, TermsError> {
         let unit = spec.precision.unit();
-        let tolerance = spec.accuracy.checked_sub(unit + spec.signing_delay);
-        if spec.qualified && spec.accuracy > Duration::from_secs(1) {
+        let worst = spec.accuracy.worst();
+        let tolerance = worst.checked_sub(unit + spec.signing_delay);
+        if spec.qualified && worst > Duration::from_secs(1) {
             return Err(TermsError::AccuracyNotQualified);
         }
         Ok(Self {
@@ -69,9 +88,10 @@ impl Terms {
             default_policy: spec.policies.first().cloned().ok_or(TermsError::NoPolicy)?,
             digests: spec.digests.clone(),
             precision: spec.precision,
+            accuracy: spec.accuracy,
             tolerance: tolerance.filter(|left| !left.is_zero()).ok_or(
                 TermsError::AccuracyTooTight {
-                    accuracy: spec.accuracy,
+                    accuracy: worst,
                     unit,
                     delay: spec.signing_delay,
                 },
@@ -111,7 +131,64 @@ impl Terms {
         self.tolerance
     }
 
+    /// What a token declares whose clock was within `bound` of UTC: what was configured, or all that stands between
+    /// UTC and genTime, rounded up to the unit.
+    pub fn accuracy(&self, bound: Duration) -> Duration {
+        match self.accuracy {
+            Accuracy::Fixed(accuracy) => accuracy,
+            Accuracy::Measured(worst) => {
+                let unit = self.precision.unit();
+                let whole = bound
+                    .saturating_add(unit)
+                    .saturating_add(self.signing_delay);
+                let cut = self.precision.cut(whole);
+                let up = if cut < whole { unit } else { Duration::ZERO };
+                cut.saturating_add(up).min(worst)
+            }
+        }
+    }
+
     pub const fn signing_delay(&self) -> Duration {
         self.signing_delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(accuracy: Accuracy) -> Terms {
+        let spec = TsuSpec {
+            name: "a".into(),
+            demo: false,
+            policies: vec!["1.2.3.4".parse().unwrap()],
+            digests: vec![DigestAlgorithm::Sha256],
+            precision: Precision::Millis,
+            accuracy,
+            signing_delay: Duration::from_millis(100),
+            tsa_field: false,
+            code_signing: false,
+            qualified: false,
+        };
+        Terms::new(&spec).unwrap()
+    }
+
+    /// Clock bound, the unit genTime is cut to and the delay allowed for signing are never more than what is
+    /// declared.
+    #[test]
+    fn what_is_declared_is_never_better_than_the_truth() {
+        let second = Duration::from_secs(1);
+        let fixed = terms(Accuracy::Fixed(second));
+        let measured = terms(Accuracy::Measured(second));
+        assert_eq!(fixed.tolerance(), measured.tolerance());
+        for micros in (0..899_000).step_by(997) {
+            let bound = Duration::from_micros(micros);
+            let truth = bound + Duration::from_millis(101);
+            assert_eq!(fixed.accuracy(bound), second);
+            let declared = measured.accuracy(bound);
+            assert!(declared >= truth && declared < truth + Duration::from_millis(1));
+            assert_eq!(declared.subsec_micros() % 1_000, 0);
+        }
+        assert_eq!(measured.accuracy(measured.tolerance()), second);
     }
 }

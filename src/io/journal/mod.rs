@@ -22,7 +22,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
@@ -98,10 +98,14 @@ pub enum JournalError {
 #[derive(Debug, Clone)]
 pub struct Journal(Arc<Shared>);
 
+/// Salts drawn at once: each call for random octets costs as much as a hash.
+const SALTS: usize = 64;
+
 /// What recorders and the two threads share.
 #[derive(Debug)]
 struct Shared {
     queue: Queue,
+    salts: Mutex<Vec<Salt>>,
     dir: PathBuf,
     keep_tokens: bool,
     state: AtomicU8,
@@ -184,6 +188,7 @@ pub fn open(settings: &Settings) -> Result<Opened, JournalError> {
         .map_err(failed("written"))?;
     let shared = Arc::new(Shared {
         queue: Queue::default(),
+        salts: Mutex::default(),
         dir: dir.clone(),
         keep_tokens: settings.keep_tokens,
         state: AtomicU8::new(RUNS),
@@ -235,7 +240,10 @@ impl Journal {
     /// takes none.
     pub fn note(&self, event: &Event) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let record = salt().map(|salt| Encoded::of_event(event, now.unwrap_or_default(), &salt));
+        let record = self
+            .0
+            .salt()
+            .map(|salt| Encoded::of_event(event, now.unwrap_or_default(), &salt));
         let queued = record.and_then(|record| {
             let reply = None;
             self.0.queue.push(Entry { record, reply })
@@ -285,7 +293,7 @@ impl<T: Send + 'static> Recorder<T> for Journal {
         // Before it is queued, so that the writer need not wait for it any more.
         drop(coming);
         let queued = match self.0.state.load(Ordering::Acquire) {
-            RUNS => salt().and_then(|salt| {
+            RUNS => self.0.salt().and_then(|salt| {
                 self.0.queue.push(Entry {
                     record: Encoded::of_token(&entry, &salt, self.0.keep_tokens),
                     reply: Some(reply),
@@ -301,14 +309,19 @@ impl<T: Send + 'static> Recorder<T> for Journal {
     }
 }
 
-/// Without randomness nothing is recorded: the hash over a private part would not hide it.
-fn salt() -> Result<Salt, RecordError> {
-    let mut salt = Salt::default();
-    rand::fill(&mut salt).map_err(|_| RecordError::Stopped)?;
-    Ok(salt)
-}
-
 impl Shared {
+    /// A salt that nobody else gets. Without randomness nothing is recorded: the hash over a private part would not
+    /// hide it.
+    fn salt(&self) -> Result<Salt, RecordError> {
+        let mut salts = self.salts.lock().unwrap_or_else(PoisonError::into_inner);
+        if salts.is_empty() {
+            let mut drawn = [Salt::default(); SALTS];
+            rand::fill(drawn.as_flattened_mut()).map_err(|_| RecordError::Stopped)?;
+            salts.extend(drawn);
+        }
+        salts.pop().ok_or(RecordError::Stopped)
+    }
+
     fn fail(&self, what: &str, error: &io::Error) {
         self.state.store(FAILED, Ordering::Release);
         tracing::error!(
