@@ -242,3 +242,125 @@ impl Report {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the helper's tests make, too.
+    fn golden() -> Vec<u8> {
+        let digits: String = include_str!("../../tests/clock-report.golden")
+            .lines()
+            .filter_map(|line| line.split('#').next())
+            .flat_map(str::split_whitespace)
+            .collect();
+        hex::decode(digits).unwrap()
+    }
+
+    /// The golden record with other octets at a place, and a checksum that holds.
+    fn changed(at: usize, octets: &[u8]) -> Vec<u8> {
+        let mut record = golden();
+        record[at..at + octets.len()].copy_from_slice(octets);
+        let checksum = crc32c::crc32c(&record[..CHECKSUM_AT]);
+        record[CHECKSUM_AT..].copy_from_slice(&checksum.to_be_bytes());
+        record
+    }
+
+    #[test]
+    fn the_golden_record_says_this() {
+        let source = |address: &str, state, reach, poll, stratum| Source {
+            address: address.parse().unwrap(),
+            is_reference_clock: false,
+            state,
+            reach,
+            poll,
+            stratum,
+        };
+        let expected = Report {
+            boottime: Duration::new(86_400, 1),
+            realtime: Duration::new(1_785_000_000, 123_456_789),
+            monotonic: Duration::new(86_399, 2),
+            chronyd: Ok(Tracking {
+                ref_id: 0xc000_0201,
+                stratum: 2,
+                leap: 1,
+                ref_time: Duration::new(1_784_999_990, 3),
+                correction: -12_345,
+                last_offset: 6_789,
+                root_delay: Duration::from_nanos(1_000_004),
+                root_dispersion: Duration::from_nanos(250_005),
+                skew: 42,
+                residual_frequency: -7,
+                update_interval: Duration::from_millis(16_008),
+                source_count: 18,
+                sources: vec![
+                    source("::ffff:192.0.2.1", SourceState::Selected, 0o377, 4, 1),
+                    source("2001:db8::123", SourceState::Falseticker, 0o5, 6, 3),
+                    Source {
+                        is_reference_clock: true,
+                        ..source("::80.80.83.48", SourceState::Selectable, 0o177, -2, 0)
+                    },
+                ],
+            }),
+            kernel: Some(Kernel {
+                state: 1,
+                status: 0x2011,
+                max_error: Duration::from_micros(16_500),
+                tai: 37,
+            }),
+        };
+        assert_eq!(Report::parse(&golden()), Ok(expected));
+    }
+
+    #[test]
+    fn each_silence_is_told() {
+        for (code, silence) in [
+            (1, Silence::TimedOut),
+            (2, Silence::Refused),
+            (3, Silence::Garbage),
+            (4, Silence::Unauthorised),
+            (5, Silence::NotAsked),
+        ] {
+            let report = Report::parse(&changed(6, &[code, 0])).unwrap();
+            assert_eq!((report.chronyd, report.kernel), (Err(silence), None));
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_not_taken() {
+        let golden = golden();
+        for length in 0..LENGTH {
+            let cut = Report::parse(&golden[..length]);
+            assert_eq!(cut, Err(ReportError::Length(length)));
+        }
+        let longer = [&golden[..], &[0]].concat();
+        assert_eq!(Report::parse(&longer), Err(ReportError::Length(513)));
+        for octet in 0..LENGTH {
+            for bit in 0..8 {
+                let mut flipped = golden.clone();
+                flipped[octet] ^= 1 << bit;
+                let expected = match octet {
+                    0..4 => ReportError::Magic,
+                    4..6 => ReportError::Version(u16::from_be_bytes([flipped[4], flipped[5]])),
+                    _ => ReportError::Checksum,
+                };
+                assert_eq!(Report::parse(&flipped), Err(expected), "octet {octet}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_stands_for_nothing_is_not_taken() {
+        for (at, octets, what) in [
+            (6, &[6][..], "what became of chronyd"),
+            (7, &[2], "whether the kernel was read"),
+            (114, &[0, 17], "the number of sources"),
+            (128 + 17, &[6], "a source's state"),
+            (128 + 2 * 23 + 17, &[255], "a source's state"),
+        ] {
+            let taken = Report::parse(&changed(at, octets));
+            assert_eq!(taken, Err(ReportError::Value(what)));
+        }
+        assert!(Report::parse(&changed(114, &[0, 16])).is_ok());
+    }
+}
