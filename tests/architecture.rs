@@ -41,7 +41,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "service",
         ],
     ),
-    ("config", &["wire", "tsa", "ocsp"]),
+    ("config", &["wire", "clock", "tsa", "ocsp"]),
     (
         "daemon",
         &[

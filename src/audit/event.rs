@@ -45,7 +45,28 @@ pub enum Event {
     /// The clock is that of a demo: tokens are signed that prove nothing.
     ClockDemo {},
     /// It no longer is; no token is signed.
-    ClockLost { reason: String },
+    ClockLost {
+        reason: String,
+        /// When it was last shown to be UTC.
+        last_proven: Option<String>,
+    },
+    /// The bound has grown over the warning; tokens are signed.
+    ClockDegraded { bound_us: u64 },
+    /// The system clock was set, or the host slept.
+    ClockStepped { by_us: u64, slept: bool },
+    /// It was lost so often that an operator must look.
+    ClockLatched { losses: u32 },
+    /// The operator has.
+    ClockReset {},
+    /// A leap second was announced, is under way (no token is signed), or is over.
+    LeapSecond {
+        phase: &'static str,
+        /// Of an announced one: the midnight after it, and whether it is one more second or one less.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        at: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        inserted: Option<bool>,
+    },
     /// Requests refused since the record before of this kind.
     Refusals {
         tsu: String,
@@ -73,6 +94,11 @@ impl Event {
             Self::Refusals { .. } => 11,
             Self::Repaired { .. } => 12,
             Self::ClockDemo { .. } => 13,
+            Self::ClockDegraded { .. } => 14,
+            Self::ClockStepped { .. } => 15,
+            Self::ClockLatched { .. } => 16,
+            Self::ClockReset { .. } => 17,
+            Self::LeapSecond { .. } => 18,
         }
     }
 
@@ -91,6 +117,11 @@ impl Event {
             11 => "refusals",
             12 => "repaired",
             13 => "clock of a demo",
+            14 => "clock degraded",
+            15 => "clock stepped",
+            16 => "clock latched",
+            17 => "clock reset",
+            18 => "leap second",
             _ => "unknown",
         }
     }

@@ -319,6 +319,7 @@ pub mod tests {
         }
         let event = Event::ClockLost {
             reason: "stratum 16".into(),
+            last_proven: None,
         };
         let encoded = Encoded::of_event(&event, Duration::from_secs(5), &[4; 16]);
         let parts = Parts::take(&mut Fields::new(encoded.octets())).unwrap();

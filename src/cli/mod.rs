@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // the edge: files, clock
 
 mod check;
+mod clock;
 pub mod demo;
 mod journal;
 mod keys;
@@ -55,6 +56,8 @@ enum Command {
     /// Make, certify, test and destroy keys on a PKCS #11 token.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Show whether the running appliance's clock is proven, and what its bound is made of.
+    Clock(clock::Clock),
     /// Verify the record of everything issued, look things up in it, and prove that a token is in it.
     #[command(subcommand)]
     Journal(journal::Command),
@@ -97,6 +100,7 @@ pub fn run() -> ExitCode {
         }
         Command::Serve { config } => serve::run(&config),
         Command::Keys(command) => keys::run(&command),
+        Command::Clock(clock) => clock.run(),
         Command::Journal(command) => journal::run(&command),
         Command::Check { config } => check::run(&config),
     }

@@ -1,14 +1,29 @@
 //! What the appliance knows about the time. [`TrustedTime`] is a reading that may be signed; the port
-//! [`Clock`] hands them out, and only [`discipline`] decides whether there is one.
+//! [`Clock`] hands them out, and only [`discipline`] decides whether there is one: start with its
+//! [`Discipline`].
 
+pub mod bound;
+mod chronyd;
 pub mod discipline;
+mod history;
+mod kernel;
+pub mod leap;
+pub mod limits;
 pub mod report;
+pub mod status;
+#[cfg(test)]
+mod testing;
+mod unproven;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::wire::time::Seconds;
 
-pub use discipline::Unproven;
+pub use bound::Bound;
+pub use discipline::{Discipline, Verdict};
+pub use limits::{Instants, LeapPolicy, Limits};
+pub use status::{State, Status, Transition};
+pub use unproven::Unproven;
 
 /// On what grounds a reading is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,4 +89,17 @@ pub trait Clock: Send + Sync {
     /// The bare system clock, for cache headers, freshness of what is already signed, and logs; never
     /// for anything that gets signed.
     fn reading(&self) -> Seconds;
+
+    /// What has happened to the clock since this was last asked; `None` where the clock keeps no account of it.
+    fn news(&self) -> Option<Vec<Transition>> {
+        None
+    }
+
+    /// Everything that is known of the clock, for people and metrics.
+    fn status(&self) -> Option<Arc<Status>> {
+        None
+    }
+
+    /// The operator has looked: a latched clock may be proven again.
+    fn reset(&self) {}
 }

@@ -3,13 +3,26 @@
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use super::{ClockSource, Config, KeyConfig, KeyPlace};
-use crate::ocsp::issuer::Unlisted;
+use crate::{clock::LeapPolicy, ocsp::issuer::Unlisted};
 
 /// One line each, naming the field.
 pub fn advice(config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
-    if config.clock == ClockSource::Unproven {
-        lines.push("clock.source: \"unproven\" vouches for nothing; in production use \"kernel\" with an NTP daemon".into());
+    let clock = &config.clock;
+    match clock.source {
+        ClockSource::Unproven => lines.push("clock.source: \"unproven\" vouches for nothing; in production use \"chrony\"".into()),
+        ClockSource::Kernel => lines.push("clock.source: \"kernel\" believes whatever NTP daemon there is; \"chrony\" sees its sources too".into()),
+        ClockSource::Chrony => {
+            if !clock.kernel_gate {
+                lines.push("clock.kernel_gate: off, so chronyd's word alone decides; with `rtcsync` in chrony.conf it can be on".into());
+            }
+            if clock.usable_sources < 3 {
+                lines.push("clock.usable_sources: with fewer than 3 sources a single one that lies cannot be outvoted".into());
+            }
+            if clock.leap == LeapPolicy::Ignore {
+                lines.push("clock.leap: \"ignore\" signs through leap seconds; say so in the practice statement".into());
+            }
+        }
     }
     if config.admin.is_none() {
         lines.push("admin: not set, so there are no metrics and no readiness to watch".into());

@@ -15,6 +15,7 @@ use std::{
 };
 
 use crate::{
+    clock::LeapPolicy,
     ocsp::issuer::Unlisted,
     tsa::Accuracy,
     wire::{
@@ -68,7 +69,7 @@ pub struct Config {
     /// Where the operator and Prometheus connect.
     pub admin: Option<SocketAddr>,
     pub http: Http,
-    pub clock: ClockSource,
+    pub clock: ClockConfig,
     pub journal: JournalConfig,
     /// Whether nonces are echoed; off, answers go without one (RFC 9654 2.1).
     pub nonce: bool,
@@ -76,6 +77,29 @@ pub struct Config {
     pub sealed_answers: usize,
     pub tsus: Vec<TsuConfig>,
     pub issuers: Vec<IssuerConfig>,
+}
+
+/// Who vouches for the clock, and what is asked of them.
+#[derive(Debug, Clone)]
+pub struct ClockConfig {
+    pub source: ClockSource,
+    /// Of the helper beside chronyd.
+    pub socket: PathBuf,
+    /// The user that the helper runs as, by name or number.
+    pub helper: String,
+    /// Whether the kernel must say too that the clock is kept.
+    pub kernel_gate: bool,
+    /// How many sources chronyd must have at least, and how many of them must be usable.
+    pub sources: u16,
+    pub usable_sources: u16,
+    pub max_stratum: u16,
+    /// How long all sources may be silent, unless eight of chronyd's polls are longer.
+    pub silence: Duration,
+    /// How long the clock is watched after a step, a suspend or a restart of chronyd before tokens are signed.
+    pub settle: Duration,
+    pub leap: LeapPolicy,
+    /// The table of leap seconds whose expiry is watched.
+    pub leap_table: PathBuf,
 }
 
 /// The least that a segment of the journal may be limited to.
@@ -323,6 +347,13 @@ impl Config {
         if anchor.is_some_and(|anchor| anchor.interval < Duration::from_secs(1)) {
             let what = "must be at least 1s: the other TSA is asked that often";
             wrong("journal.anchor.interval".into(), what);
+        }
+        if self.clock.usable_sources > self.clock.sources {
+            let what = "must not be more than clock.sources";
+            wrong("clock.usable_sources".into(), what);
+        }
+        if self.clock.usable_sources == 0 {
+            wrong("clock.usable_sources".into(), "must be at least 1");
         }
         let defaults = self.tsus.iter().filter(|tsu| tsu.default).count();
         if defaults > 1 {

@@ -12,11 +12,12 @@ use serde::{
 };
 
 use super::{
-    AnchorConfig, Config, CrlConfig, Http, IssuerConfig, JournalConfig, KeyConfig, KeyPlace,
-    PinSource, ResponderConfig, SuccessorConfig, TokenKeyConfig, TokenName, TsuConfig,
+    AnchorConfig, ClockConfig, Config, CrlConfig, Http, IssuerConfig, JournalConfig, KeyConfig,
+    KeyPlace, PinSource, ResponderConfig, SuccessorConfig, TokenKeyConfig, TokenName, TsuConfig,
     units::{Size, Span},
 };
 use crate::{
+    clock::LeapPolicy,
     ocsp::issuer::Unlisted,
     tsa::Accuracy,
     wire::{
@@ -62,12 +63,49 @@ struct HttpSpec {
 struct ClockSpec {
     #[serde(default)]
     source: ClockSource,
+    socket: Option<PathBuf>,
+    helper: Option<String>,
+    kernel_gate: Option<bool>,
+    sources: Option<u16>,
+    usable_sources: Option<u16>,
+    max_stratum: Option<u16>,
+    silence: Option<Span>,
+    settle: Option<Span>,
+    leap: Option<LeapPolicy>,
+    leap_table: Option<PathBuf>,
+}
+
+impl ClockSpec {
+    fn resolve(self, base: &Path) -> ClockConfig {
+        ClockConfig {
+            source: self.source,
+            socket: base.join(
+                self.socket
+                    .unwrap_or_else(|| PathBuf::from("/run/gnomon/clock.sock")),
+            ),
+            helper: self.helper.unwrap_or_else(|| "gnomon-clockwatch".into()),
+            kernel_gate: self.kernel_gate.unwrap_or(true),
+            sources: self.sources.unwrap_or(4),
+            usable_sources: self.usable_sources.unwrap_or(3),
+            max_stratum: self.max_stratum.unwrap_or(4),
+            silence: self.silence.map_or(Duration::from_secs(300), |span| span.0),
+            settle: self.settle.map_or(Duration::from_secs(60), |span| span.0),
+            leap: self.leap.unwrap_or_default(),
+            // Debian's; a leap second is announced half a year before.
+            leap_table: base.join(
+                self.leap_table
+                    .unwrap_or_else(|| PathBuf::from("/usr/share/zoneinfo/leap-seconds.list")),
+            ),
+        }
+    }
 }
 
 /// Who vouches for the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClockSource {
+    /// chronyd, by the word of the helper beside it.
+    Chrony,
     /// The kernel's discipline: an NTP daemon keeps the clock, and `adjtimex` says so.
     #[default]
     Kernel,
@@ -411,7 +449,7 @@ impl Spec {
                 connections: http.connections.unwrap_or(10_000),
                 grace: span(http.grace, Duration::from_secs(10)),
             },
-            clock: clock.source,
+            clock: clock.resolve(base),
             journal: journal.resolve(base),
             nonce: ocsp.nonce.unwrap_or(true),
             sealed_answers: ocsp.sealed_answers.unwrap_or(100_000),

@@ -14,13 +14,14 @@ use super::token_key::key_on_token;
 
 use crate::{
     audit::{event::Event, tree::sha256},
-    clock::Clock,
+    clock::{Clock, Limits},
     config::{
         ClockSource, Config, IssuerConfig, KeyConfig, KeyPlace, Problem, ResponderConfig,
         SuccessorConfig, TsuConfig,
     },
     io::{
         anchor,
+        clock_report::{self, ChronyClock, Helper},
         feed::Feed,
         http_client,
         kernel_clock::{DemoClock, KernelClock},
@@ -98,8 +99,10 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
     if !assembly.problems.is_empty() {
         return Err(assembly.problems);
     }
-    let clock: Arc<dyn Clock> = match config.clock {
-        ClockSource::Kernel => Arc::new(KernelClock::new(tolerance.unwrap_or(STATUS_TOLERANCE))),
+    let tolerance = tolerance.unwrap_or(STATUS_TOLERANCE);
+    let clock: Arc<dyn Clock> = match config.clock.source {
+        ClockSource::Chrony => Arc::new(chrony(config, tolerance)?),
+        ClockSource::Kernel => Arc::new(KernelClock::new(tolerance)),
         ClockSource::Unproven => Arc::new(DemoClock),
     };
     Ok(Parts {
@@ -111,6 +114,28 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         cautions,
         certificates: assembly.certificates,
     })
+}
+
+/// The clock by the helper beside chronyd.
+fn chrony(config: &Config, tolerance: Duration) -> Result<ChronyClock, Vec<Problem>> {
+    let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
+    let clock = &config.clock;
+    let uid = clock_report::user(&clock.helper, Path::new("/etc/passwd"));
+    let helper = Helper {
+        socket: clock.socket.clone(),
+        uid: uid.map_err(|what| wrong("clock.helper", what))?,
+    };
+    let limits = Limits {
+        kernel_gate: clock.kernel_gate,
+        sources: clock.sources,
+        usable_sources: clock.usable_sources,
+        max_stratum: clock.max_stratum,
+        ref_time_age: clock.silence,
+        after_step: clock.settle,
+        leap: clock.leap,
+        ..Limits::new(tolerance)
+    };
+    ChronyClock::start(helper, limits).map_err(|error| wrong("clock", error.to_string()))
 }
 
 impl Assembly<'_> {
@@ -163,10 +188,10 @@ impl Assembly<'_> {
 
     fn tsu(&mut self, field: &str, tsu: &TsuConfig) -> Option<Tsu> {
         let at = |name: &str| format!("{field}.{name}");
-        if self.config.clock == ClockSource::Unproven && !tsu.demo {
+        if self.config.clock.source == ClockSource::Unproven && !tsu.demo {
             self.wrong(
                 &at("demo"),
-                "with clock.source = \"unproven\" this TSU could never sign; use \"kernel\", or set demo = true",
+                "with clock.source = \"unproven\" this TSU could never sign; use \"chrony\" or \"kernel\", or set demo = true",
             );
         }
         let spec = TsuSpec {

@@ -3,6 +3,7 @@
 //! journal's inbox.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -10,18 +11,28 @@ use std::{
 
 use crate::{
     audit::{event::Event, tree::sha256},
-    clock::{Basis, Clock},
+    clock::{Basis, Clock, Transition},
     config::Config,
     io::{
-        journal::{Journal, inbox::Inbox},
+        journal::{
+            Journal,
+            inbox::{Inbox, Request},
+        },
+        leap_table,
         metrics::Metrics,
     },
     service::timestamp::Outcome,
-    wire::tsp::FailInfo,
+    wire::{time::Seconds, tsp::FailInfo},
 };
 
 /// How often the clock and the inbox are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a start may take to prove the clock before that is said: ten good polls are three seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the table of leap seconds is read.
+const LEAP_TABLE: Duration = Duration::from_secs(3_600);
 
 /// Over how long refusals are counted for one record.
 const REFUSALS: Duration = Duration::from_secs(60);
@@ -56,6 +67,7 @@ impl Chronicle {
         metrics: Arc<Metrics>,
         tsus: Vec<String>,
         inbox: Inbox,
+        leap_table: Option<PathBuf>,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let mut watch = Watch {
@@ -64,6 +76,9 @@ impl Chronicle {
             metrics,
             inbox,
             proven: None,
+            unproven_since: Some(Instant::now()),
+            leap_table,
+            table_read: None,
             refused: tsus
                 .iter()
                 .flat_map(|tsu| outcomes().map(|outcome| (tsu.clone(), outcome, 0)))
@@ -98,12 +113,98 @@ fn outcomes() -> impl Iterator<Item = Outcome> {
     failures.chain([Outcome::Busy])
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn event(transition: &Transition) -> Event {
+    match transition {
+        Transition::Proven { bound } => Event::ClockProven {
+            bound_us: micros(*bound),
+        },
+        Transition::Degraded { bound } => Event::ClockDegraded {
+            bound_us: micros(*bound),
+        },
+        Transition::Lost {
+            reason,
+            last_proven,
+        } => Event::ClockLost {
+            reason: reason.to_string(),
+            last_proven: last_proven.map(|time| Seconds::new(time.as_secs()).to_string()),
+        },
+        Transition::Stepped { by } => Event::ClockStepped {
+            by_us: micros(*by),
+            slept: false,
+        },
+        Transition::Suspended { slept } => Event::ClockStepped {
+            by_us: micros(*slept),
+            slept: true,
+        },
+        Transition::Latched { losses } => Event::ClockLatched { losses: *losses },
+        Transition::Reset => Event::ClockReset {},
+        Transition::LeapAnnounced { insert, at } => Event::LeapSecond {
+            phase: "announced",
+            at: Some(Seconds::new(at.as_secs()).to_string()),
+            inserted: Some(*insert),
+        },
+        Transition::LeapStarted => leap("started"),
+        Transition::LeapEnded => leap("ended"),
+    }
+}
+
+const fn leap(phase: &'static str) -> Event {
+    Event::LeapSecond {
+        phase,
+        at: None,
+        inserted: None,
+    }
+}
+
+/// A line an operator can act on.
+fn say(transition: &Transition) {
+    match transition {
+        Transition::Proven { bound } => {
+            tracing::info!("clock: proven, within {} us of UTC", bound.as_micros());
+        }
+        Transition::Degraded { bound } => tracing::warn!(
+            "clock: degraded, within {} us of UTC; tokens are issued, but look at `gnomon clock`",
+            bound.as_micros()
+        ),
+        Transition::Lost { reason, .. } => {
+            tracing::error!("clock: lost, no token is issued: {reason}");
+        }
+        Transition::Stepped { by } => {
+            tracing::error!("clock: it was stepped by {} us", by.as_micros());
+        }
+        Transition::Suspended { slept } => {
+            tracing::error!("clock: the host slept for {} ms", slept.as_millis());
+        }
+        Transition::Latched { losses } => tracing::error!(
+            "clock: lost {losses} times in a short time; no token is issued until you have looked and say `gnomon clock \
+             reset`"
+        ),
+        Transition::Reset => tracing::info!("clock: reset by the operator"),
+        Transition::LeapAnnounced { at, .. } => tracing::info!(
+            "clock: a leap second is announced before {}",
+            Seconds::new(at.as_secs())
+        ),
+        Transition::LeapStarted => {
+            tracing::warn!("clock: a leap second is due; no token is issued until it is over");
+        }
+        Transition::LeapEnded => tracing::info!("clock: the leap second is over"),
+    }
+}
+
 struct Watch {
     journal: Journal,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     inbox: Inbox,
     proven: Option<bool>,
+    /// The start, until the clock is proven for the first time or it was said that it is not.
+    unproven_since: Option<Instant>,
+    leap_table: Option<PathBuf>,
+    table_read: Option<Instant>,
     /// How many were on record already.
     refused: Vec<(String, Outcome, u64)>,
 }
@@ -111,21 +212,77 @@ struct Watch {
 impl Watch {
     fn look(&mut self) {
         self.metrics.journal(self.journal.figures());
-        let time = self.clock.trusted();
-        if self.proven.replace(time.is_ok()) != Some(time.is_ok()) {
-            self.journal.note(&match time {
-                Ok(time) => match time.basis() {
-                    Basis::Proven => Event::ClockProven {
-                        bound_us: u64::try_from(time.bound().as_micros()).unwrap_or(u64::MAX),
-                    },
-                    Basis::Demo => Event::ClockDemo {},
-                },
-                Err(unproven) => Event::ClockLost {
-                    reason: unproven.to_string(),
-                },
-            });
+        match self.clock.news() {
+            Some(news) => {
+                for transition in news {
+                    let event = event(&transition);
+                    say(&transition);
+                    self.journal.note(&event);
+                }
+            }
+            None => self.look_at_plain_clock(),
         }
-        self.inbox.take(&self.journal);
+        let time = self.clock.trusted();
+        if let (Err(unproven), Some(begun)) = (&time, self.unproven_since)
+            && begun.elapsed() >= PATIENCE
+        {
+            // A loss is told when it happens; this is for a clock that was never proven at all.
+            tracing::warn!("clock: not yet proven, no token is issued: {unproven}");
+            self.unproven_since = None;
+        }
+        if time.is_ok() {
+            self.unproven_since = None;
+        }
+        self.metrics.clock(&time, self.clock.status().as_deref());
+        for request in self.inbox.take(&self.journal) {
+            match request {
+                Request::ResetClock => self.clock.reset(),
+            }
+        }
+        if self
+            .table_read
+            .is_none_or(|read| read.elapsed() >= LEAP_TABLE)
+        {
+            self.table_read = Some(Instant::now());
+            self.look_at_leap_table();
+        }
+    }
+
+    /// A clock that keeps no account of itself.
+    fn look_at_plain_clock(&mut self) {
+        let time = self.clock.trusted();
+        if self.proven.replace(time.is_ok()) == Some(time.is_ok()) {
+            return;
+        }
+        self.journal.note(&match time {
+            Ok(time) => match time.basis() {
+                Basis::Proven => Event::ClockProven {
+                    bound_us: micros(time.bound()),
+                },
+                Basis::Demo => Event::ClockDemo {},
+            },
+            Err(unproven) => Event::ClockLost {
+                reason: unproven.to_string(),
+                last_proven: None,
+            },
+        });
+    }
+
+    /// A table that has expired may lack a leap second that is due.
+    fn look_at_leap_table(&self) {
+        let Some(path) = &self.leap_table else {
+            return;
+        };
+        let expiry = leap_table::expiry(path);
+        self.metrics.leap_table(expiry.as_ref().ok().copied());
+        match expiry {
+            Ok(expiry) if expiry > self.clock.reading() => {}
+            Ok(expiry) => tracing::warn!(
+                "{}: the table of leap seconds has expired on {expiry}; update the package tzdata",
+                path.display()
+            ),
+            Err(error) => tracing::warn!("{}: {error}", path.display()),
+        }
     }
 
     fn count_refusals(&mut self) {

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     audit::event::Event,
-    config::{Config, JournalConfig, Problem},
+    config::{ClockSource, Config, JournalConfig, Problem},
     io::{
         anchor, feed,
         http::{
@@ -138,6 +138,7 @@ impl Appliance {
             Arc::clone(&metrics),
             names,
             Inbox::open(&config.journal.dir)?,
+            (config.clock.source == ClockSource::Chrony).then(|| config.clock.leap_table.clone()),
         )?;
         let timestamping = tsus.map(|tsus| {
             Arc::new(Timestamping::new(
@@ -147,7 +148,14 @@ impl Appliance {
             ))
         });
         let statuses = issuers
-            .map(|issuers| Statuses::new(issuers, clock, config.nonce, config.sealed_answers))
+            .map(|issuers| {
+                Statuses::new(
+                    issuers,
+                    Arc::clone(&clock),
+                    config.nonce,
+                    config.sealed_answers,
+                )
+            })
             .map(Arc::new);
         let troubles = {
             let (timestamping, statuses) = (timestamping.clone(), statuses.clone());
@@ -163,6 +171,7 @@ impl Appliance {
         };
         let operator = Arc::new(Admin {
             metrics: Arc::clone(&metrics),
+            clock,
             troubles: Box::new(troubles),
         });
         let publish = config.journal.publish;

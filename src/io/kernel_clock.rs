@@ -60,7 +60,7 @@ impl Clock for DemoClock {
 }
 
 /// A clock before 1970 reads as 1970, which no certificate's validity includes.
-fn since_1970() -> Duration {
+pub fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -4,12 +4,15 @@
 #![allow(clippy::disallowed_methods)] // this is the layer they are reserved for
 
 pub mod anchor;
+pub mod clock_report;
+pub mod clock_status;
 pub mod feed;
 pub mod http;
 pub mod http_client;
 mod jobs;
 pub mod journal;
 pub mod kernel_clock;
+pub mod leap_table;
 pub mod metrics;
 pub mod pkcs11;
 mod places;

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 KINDS = [None, "token", "started", "stopped", "configuration", "certificate", "key", "crl accepted"]
-KINDS += ["crl refused", "clock proven", "clock lost", "refusals", "repaired", "clock of a demo"]
+KINDS += ["crl refused", "clock proven", "clock lost", "refusals", "repaired", "clock of a demo", "clock degraded"]
+KINDS += ["clock stepped", "clock latched", "clock reset", "leap second"]
 TABLE = list(range(256))
 for _ in range(8):  # Castagnoli's polynomial, least significant bit first
     TABLE = [entry >> 1 ^ (0x82F63B78 if entry & 1 else 0) for entry in TABLE]

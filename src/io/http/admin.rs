@@ -1,5 +1,5 @@
 //! The operator's side: `/livez` (the process serves), `/readyz` (it can do its work; why not, in words),
-//! `/metrics` (Prometheus).
+//! `/metrics` (Prometheus), `/clock` (JSON, for `gnomon clock`).
 
 use std::{fmt, sync::Arc};
 
@@ -11,11 +11,15 @@ use hyper::{
 };
 
 use super::{Answer, plain, whole};
-use crate::io::metrics::Metrics;
+use crate::{
+    clock::Clock,
+    io::{clock_status, metrics::Metrics},
+};
 
 /// What the admin listener serves.
 pub struct Admin {
     pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
     /// Everything that keeps the appliance from its work, in words; empty when ready.
     pub troubles: Box<dyn Fn() -> Vec<String> + Send + Sync>,
 }
@@ -33,7 +37,7 @@ impl Admin {
         match request.uri().path() {
             "/" => plain(
                 StatusCode::OK,
-                "Gnomon, the operator's side: /livez /readyz /metrics\n",
+                "Gnomon, the operator's side: /livez /readyz /metrics /clock\n",
             ),
             "/livez" => plain(StatusCode::OK, "alive\n"),
             "/readyz" => match (self.troubles)().as_slice() {
@@ -43,6 +47,10 @@ impl Admin {
                     plain(StatusCode::SERVICE_UNAVAILABLE, &text)
                 }
             },
+            "/clock" => whole(
+                Bytes::from(clock_status::as_json(&*self.clock).to_string()),
+                "application/json",
+            ),
             "/metrics" => whole(
                 Bytes::from(self.metrics.text()),
                 "text/plain; version=0.0.4; charset=utf-8",

@@ -1,4 +1,4 @@
-//! Events from outside the daemon. `gnomon keys` leaves them as files in the journal's folder `inbox`, whether the
+//! Events and requests from outside the daemon. `gnomon keys` and `gnomon clock` leave them as files in the journal's folder `inbox`, whether the
 //! daemon runs or not; [`Inbox`] puts them on record.
 
 use std::{
@@ -19,15 +19,36 @@ use crate::audit::event::Event;
 
 const FOLDER: &str = "inbox";
 
+/// What an operator asks of the daemon. Who may write to the journal's folder may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// `gnomon clock reset`.
+    ResetClock,
+}
+
+const RESET_CLOCK: &str = "reset the clock";
+
 /// Leaves a key's event for the daemon of this journal, durably.
 pub fn leave(dir: &Path, action: &str, details: &Value) -> io::Result<()> {
+    put(
+        dir,
+        &serde_json::json!({ "action": action, "details": details }),
+    )
+}
+
+/// Asks the daemon of this journal for something.
+pub fn ask(dir: &Path, request: Request) -> io::Result<()> {
+    let Request::ResetClock = request;
+    put(dir, &serde_json::json!({ "request": RESET_CLOCK }))
+}
+
+fn put(dir: &Path, content: &Value) -> io::Result<()> {
     let disk = Folder::new(dir);
     // In the order of time, and no two of a name.
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default().as_nanos();
     let file = format!("{FOLDER}/{now:020}-{}.json", process::id());
-    let event = serde_json::json!({ "action": action, "details": details });
-    disk.put_durably(&file, event.to_string().as_bytes())
+    disk.put_durably(&file, content.to_string().as_bytes())
 }
 
 /// The daemon's side of the inbox.
@@ -49,8 +70,9 @@ impl Inbox {
         })
     }
 
-    /// Puts on record what lies there. What is no event is said and left alone.
-    pub fn take(&mut self, journal: &Journal) {
+    /// Puts on record what lies there, and gives what the operator asks for. What is neither is said and left alone.
+    pub fn take(&mut self, journal: &Journal) -> Vec<Request> {
+        let mut requests = Vec::new();
         let mut names = Folder::new(&self.dir).names(FOLDER).unwrap_or_default();
         names.retain(|name| name.ends_with(".json") && !self.stuck.contains(name));
         names.sort();
@@ -58,6 +80,9 @@ impl Inbox {
             let path = self.dir.join(FOLDER).join(&name);
             let content = fs::read(&path).ok();
             let event = content.and_then(|content| serde_json::from_slice::<Value>(&content).ok());
+            let request = event.as_ref().and_then(|event| {
+                (event.get("request")?.as_str()? == RESET_CLOCK).then_some(Request::ResetClock)
+            });
             let read = event.and_then(|event| {
                 Some(Event::Key {
                     action: event.get("action")?.as_str()?.to_owned(),
@@ -65,6 +90,11 @@ impl Inbox {
                 })
             });
             let away = match read {
+                // Before it is renamed: a request that is taken twice does no harm.
+                None if request.is_some() => {
+                    requests.extend(request);
+                    path.with_extension("recorded")
+                }
                 // It stays for the next look where the journal takes nothing now.
                 Some(event) if !journal.note(&event) => continue,
                 Some(_) => path.with_extension("recorded"),
@@ -79,5 +109,6 @@ impl Inbox {
                 self.stuck.insert(name);
             }
         }
+        requests
     }
 }

@@ -1,6 +1,8 @@
 //! What Prometheus scrapes: [`Metrics`]. Every label is one of a fixed set or a configured name, never
 //! anything that a client sent.
 
+pub mod clock;
+
 use std::time::Duration;
 
 use prometheus::{
@@ -10,9 +12,12 @@ use prometheus::{
 
 use super::journal::Figures;
 use crate::{
+    clock::{Status, TrustedTime, Unproven},
     service::{status, timestamp::Outcome},
     wire::{ocsp_response::ErrorStatus, time::Seconds, tsp::FailInfo},
 };
+
+use clock::ClockMetrics;
 
 /// The appliance's counters.
 #[derive(Debug)]
@@ -27,6 +32,7 @@ pub struct Metrics {
     journal_records: IntGauge,
     journal_signed: IntGauge,
     journal_free: IntGauge,
+    clock: ClockMetrics,
     anchor_failures: IntCounter,
     anchored_records: IntGauge,
     anchor_time: IntGauge,
@@ -120,6 +126,7 @@ impl Metrics {
                 "gnomon_journal_free_bytes",
                 "Free space where the journal is.",
             )?,
+            clock: ClockMetrics::new(&registry)?,
             anchor_failures: IntCounter::new(
                 "gnomon_journal_anchor_failures_total",
                 "Times that the checkpoint could not be time-stamped by the other TSA.",
@@ -157,6 +164,16 @@ impl Metrics {
     pub fn key_end(&self, tsu: &str, end: Seconds) {
         let gauge = self.key_ends.with_label_values(&[tsu]);
         gauge.set(i64::try_from(end.get()).unwrap_or(i64::MAX));
+    }
+
+    /// How the clock is doing.
+    pub fn clock(&self, time: &Result<TrustedTime, Unproven>, status: Option<&Status>) {
+        self.clock.show(time, status);
+    }
+
+    /// When the table of leap seconds expires, where it can be read.
+    pub fn leap_table(&self, expiry: Option<Seconds>) {
+        self.clock.leap_table(expiry);
     }
 
     /// How the journal stands.
