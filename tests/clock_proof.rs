@@ -22,7 +22,7 @@ use support::{
     Folder, Gnomon,
     chrony::{Chronyd, Clockwatch, FAST, ReferenceClock},
     gnomon, http, prepare, run, said,
-    stamps::{Stamp, export, load, post, query},
+    stamps::{Stamp, export, load, post, query, time_of},
     wait_for,
 };
 
@@ -81,6 +81,14 @@ impl Appliance {
         let start = Instant::now();
         wait_for("a refusal", || self.ask().is_none().then_some(()));
         let taken = start.elapsed();
+        // What a client sees of it.
+        let reply = self.gnomon.dir.path("refused.tsr");
+        fs::write(&reply, http(self.gnomon.listen, &self.request).body).unwrap();
+        let said = run("openssl", &["ts", "-reply", "-text", "-in", &reply]);
+        assert!(
+            said.contains("the TSA's time source is not available"),
+            "{said}"
+        );
         wait_for(reason, || self.state().contains(reason).then_some(()));
         taken
     }
@@ -89,6 +97,16 @@ impl Appliance {
     fn state(&self) -> String {
         let file = self.gnomon.dir.path("gnomon.toml");
         said(env!("CARGO_BIN_EXE_gnomon"), &["clock", "--config", &file])
+    }
+
+    /// What an operator does who has looked.
+    fn reset(&self) {
+        let file = self.gnomon.dir.path("gnomon.toml");
+        let asked = run(
+            env!("CARGO_BIN_EXE_gnomon"),
+            &["clock", "reset", "--config", &file],
+        );
+        assert!(asked.contains("puts it on record"), "{asked}");
     }
 
     fn kinds(&self) -> Vec<String> {
@@ -114,7 +132,14 @@ fn a_clock_with_good_sources_is_proven_and_the_record_says_so() {
     sources.extend(clocks.iter().map(|clock| clock.source("")));
     let client = Chronyd::client(&sources);
     let watch = Clockwatch::start(client.command_port);
-    let appliance = Appliance::start(&watch.socket, "");
+    // The RSA TSU declares what it has at the moment.
+    let gnomon = Gnomon::edited(|text| {
+        let text = config(&text, &watch.socket, "");
+        let (before, after) = text.rsplit_once("accuracy = \"200ms\"").unwrap();
+        format!("{before}accuracy = \"measured\"{after}")
+    });
+    let request = post("/tsa", &query(&gnomon.dir));
+    let appliance = Appliance { gnomon, request };
     appliance.wait_for_tokens();
     let state = appliance.state();
     for part in [
@@ -159,6 +184,23 @@ fn a_clock_with_good_sources_is_proven_and_the_record_says_so() {
         said.contains("Accuracy: unspecified seconds, 0xC8 millis"),
         "{said}"
     );
+    // Never better than the clock's bound, the unit of genTime and the 50 ms for the signature.
+    let reply = gnomon.dir.path("measured.tsr");
+    let response = http(gnomon.listen, &post("/tsa/rsa", &query(&gnomon.dir)));
+    fs::write(&reply, response.body).unwrap();
+    let said = run("openssl", &["ts", "-reply", "-text", "-in", &reply]);
+    let (_, millis) = said
+        .split_once("Accuracy: unspecified seconds, 0x")
+        .unwrap();
+    let millis = u64::from_str_radix(millis.split(' ').next().unwrap(), 16).unwrap();
+    let records = export(&gnomon.dir.join("journal"));
+    let record = records.iter().rfind(|record| record["tsu"] == "rsa");
+    // The bound on record has the cut of genTime in it already.
+    let truth = record.unwrap()["bound_us"].as_u64().unwrap() + 50_000;
+    assert!(
+        (truth..truth + 2_000).contains(&(millis * 1_000)),
+        "{millis} ms, {truth} us"
+    );
 }
 
 /// Not one token has a genTime after the fault and what its kind is allowed.
@@ -170,23 +212,12 @@ fn under_load_no_token_is_issued_once_a_fault_must_have_been_seen() {
     let socket = dir.join("clock.sock");
     let mut watch = Clockwatch::at(&socket, client.command_port, &[]);
     let appliance = Appliance::start(&socket, ONE);
-    let last_genuine = |appliance: &Appliance| {
+    let last_token = |appliance: &Appliance| {
         let records = export(&appliance.gnomon.dir.join("journal"));
         let tokens = records.iter().filter(|record| record["kind"] == "token");
-        tokens
-            .map(|record| record["time"].as_str().unwrap().to_owned())
-            .max()
-            .unwrap()
+        tokens.map(time_of).max().unwrap()
     };
-    let text = |time: Duration| {
-        let whole = gnomon::wire::time::Seconds::new(time.as_secs()).to_string();
-        format!(
-            "{}.{:03}Z",
-            whole.trim_end_matches('Z'),
-            time.subsec_millis()
-        )
-    };
-    for round in 0..2 {
+    for round in 0..3 {
         appliance.wait_for_tokens();
         let (stop, clients) = load(&appliance.gnomon, 4);
         std::thread::sleep(Duration::from_millis(300));
@@ -198,11 +229,13 @@ fn under_load_no_token_is_issued_once_a_fault_must_have_been_seen() {
         let fault = now();
         match round {
             0 => watch.kill(),
-            _ => client.stop(),
+            1 => client.stop(),
+            _ => watch.signal("STOP"),
         }
         let reason = [
             "gnomon-clockwatch is not connected",
             "chronyd does not answer in time",
+            "the last clock report is",
         ];
         appliance.wait_for_refusal(reason[round]);
         std::thread::sleep(Duration::from_millis(500));
@@ -212,20 +245,21 @@ fn under_load_no_token_is_issued_once_a_fault_must_have_been_seen() {
             .map(|client| client.join().unwrap().0.len())
             .sum();
         assert!(issued > 20, "{issued}");
-        let last = last_genuine(&appliance);
-        assert!(last <= text(fault + allowed), "{last}, {}", text(fault));
-        // Both come back by themselves.
+        let last = last_token(&appliance);
+        assert!(last <= fault + allowed, "{last:?}, {fault:?}");
+        // All come back by themselves.
         match round {
             0 => watch = Clockwatch::at(&socket, client.command_port, &[]),
-            _ => client.go_on(),
+            1 => client.go_on(),
+            _ => watch.signal("CONT"),
         }
     }
+    // That was the third loss.
+    appliance.reset();
     appliance.wait_for_tokens();
     let kinds = appliance.kinds();
-    assert!(
-        kinds.iter().filter(|kind| *kind == "clock lost").count() >= 2,
-        "{kinds:?}"
-    );
+    let lost = kinds.iter().filter(|kind| *kind == "clock lost").count();
+    assert!(lost >= 3, "{kinds:?}");
 }
 
 #[test]
@@ -249,12 +283,7 @@ fn a_chronyd_that_dies_or_has_no_source_proves_nothing() {
     // Three losses in ten minutes: somebody must look.
     client.restart();
     appliance.wait_for_refusal("then say `gnomon clock reset`");
-    let file = appliance.gnomon.dir.path("gnomon.toml");
-    let asked = run(
-        env!("CARGO_BIN_EXE_gnomon"),
-        &["clock", "reset", "--config", &file],
-    );
-    assert!(asked.contains("puts it on record"), "{asked}");
+    appliance.reset();
     appliance.wait_for_tokens();
     wait_for("the records", || {
         let kinds = appliance.kinds();

@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -135,6 +136,14 @@ pub fn export(journal: &Path) -> Vec<serde_json::Value> {
     records
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+/// The time of a record, since 1970.
+pub fn time_of(record: &serde_json::Value) -> Duration {
+    let text = record["time"].as_str().unwrap().trim_end_matches('Z');
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let whole: der::DateTime = format!("{whole}Z").parse().unwrap();
+    whole.unix_duration() + Duration::from_nanos(format!("{fraction:0<9}").parse().unwrap())
 }
 
 /// The SHA-256 of every token on record, by its serial, both hexadecimal. No serial may come twice.
