@@ -14,8 +14,8 @@ use std::{
 use rustix::{
     fd::OwnedFd,
     net::{
-        AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen,
-        send, socket_with,
+        AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind, connect,
+        listen, send, socket_with,
     },
 };
 use support::{
@@ -500,6 +500,23 @@ fn check_says_what_is_unwise_and_what_cannot_be() {
     ] {
         assert!(said.contains(part), "{said}");
     }
+    // 2004 in seconds since 1900.
+    fs::write(dir.join("leap.list"), "#@\t3282000000\n").unwrap();
+    for (table, part) in [
+        ("leap.list", "leap.list has expired on 2004-01-"),
+        ("gnomon.toml", "it is no table of leap seconds"),
+        ("missing", "the table of leap seconds cannot be read"),
+    ] {
+        let said = check(&config(
+            &text,
+            &socket,
+            &format!("leap_table = \"{table}\"\n"),
+        ));
+        assert!(
+            said.contains("advice: clock.leap_table: ") && said.contains(part),
+            "{said}"
+        );
+    }
     let said = check(&config(&text, &socket, "usable_sources = 5\n"));
     assert!(
         said.contains("clock.usable_sources: must not be more than clock.sources"),
@@ -511,4 +528,31 @@ fn check_says_what_is_unwise_and_what_cannot_be() {
         said.contains("clock.helper: there is no user `nobody-of-this-name`"),
         "{said}"
     );
+}
+
+/// It stays connected, and neither its silence nor its backlog holds the daemon up.
+#[test]
+fn a_helper_that_hangs_does_not_keep_the_daemon_from_ending() {
+    let server = Chronyd::server(2);
+    let client = Chronyd::client(&[server.source(FAST)]);
+    let watch = Clockwatch::start(client.command_port);
+    let appliance = Appliance::start(&watch.socket, ONE);
+    appliance.wait_for_tokens();
+    watch.signal("STOP");
+    appliance.wait_for_refusal("the last clock report is");
+    // Others fill the places of those who wait to be taken.
+    let waiting: Vec<_> = std::iter::from_fn(|| {
+        let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::NONBLOCK);
+        let peer = socket_with(AddressFamily::UNIX, kind, flags, None).unwrap();
+        let address = SocketAddrUnix::new(&watch.socket).unwrap();
+        connect(&peer, &address).is_ok().then_some(peer)
+    })
+    .take(10_000)
+    .collect();
+    assert!(waiting.len() < 10_000);
+    let begun = Instant::now();
+    appliance.gnomon.signal("TERM");
+    let (status, _dir) = appliance.gnomon.ended();
+    assert!(status.success() && begun.elapsed() < Duration::from_secs(8));
+    watch.signal("CONT");
 }

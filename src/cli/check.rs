@@ -1,11 +1,17 @@
 //! `gnomon check`: everything that would stop a start, and advice on what would not but should be changed.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::Path,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::fail;
 use crate::{
-    config::{Config, advice::advice},
+    config::{ClockSource, Config, advice::advice},
     daemon,
+    io::leap_table,
+    wire::time::Seconds,
 };
 
 pub fn run(file: &Path) -> ExitCode {
@@ -15,7 +21,8 @@ pub fn run(file: &Path) -> ExitCode {
     });
     match checked {
         Ok((config, cautions)) => {
-            for line in advice(&config).into_iter().chain(cautions) {
+            let table = leap_table(&config);
+            for line in advice(&config).into_iter().chain(cautions).chain(table) {
                 println!("advice: {line}");
             }
             println!(
@@ -27,5 +34,22 @@ pub fn run(file: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(problems) => fail(&problems),
+    }
+}
+
+/// What is wrong with the table of leap seconds, where it is watched.
+fn leap_table(config: &Config) -> Option<String> {
+    if config.clock.source != ClockSource::Chrony {
+        return None;
+    }
+    let path = config.clock.leap_table.display();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = Seconds::new(now.unwrap_or_default().as_secs());
+    match leap_table::expiry(&config.clock.leap_table) {
+        Ok(expiry) if expiry > now => None,
+        Ok(expiry) => Some(format!(
+            "clock.leap_table: {path} has expired on {expiry}; update the package tzdata"
+        )),
+        Err(error) => Some(format!("clock.leap_table: {path}: {error}")),
     }
 }

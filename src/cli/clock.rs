@@ -84,7 +84,7 @@ fn ask(url: &str) -> Result<Value, HttpError> {
         .build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     let body = runtime.block_on(async {
-        let answer = http_client::client(PATIENCE)?.get(url).send().await?;
+        let answer = http_client::local_client(PATIENCE)?.get(url).send().await?;
         http_client::body(answer, 1 << 20).await
     })?;
     serde_json::from_slice(&body).map_err(|error| failed(&error))

@@ -1,6 +1,6 @@
 //! The clock port over the helper beside chronyd: [`ChronyClock`] takes its records on a thread of its own, lets
-//! [`Discipline`] judge them, and answers each request for the time from the last verdict and two readings of the
-//! clock, without a lock.
+//! [`Discipline`] judge them, and answers each request for the time from the last verdict and a reading of both
+//! clocks, without a lock.
 
 use std::{
     collections::VecDeque,
@@ -232,7 +232,8 @@ impl Listener {
     fn connect(&self) -> Result<OwnedFd, Unproven> {
         let open = || {
             let address = SocketAddrUnix::new(self.helper.socket.as_path())?;
-            let flags = SocketFlags::CLOEXEC;
+            // A helper that is held still takes nobody, and a full backlog would hold this thread too.
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
             connect(&socket, &address)?;
             let peer = socket_peercred(&socket)?;
@@ -260,14 +261,15 @@ impl Listener {
                 self.look();
                 let age = instants().boottime.saturating_sub(self.heard);
                 if age > self.max_age {
+                    // Not a reason to connect anew: a helper that was held still goes on here.
                     let limit = self.max_age;
-                    return Unproven::Stale { age, limit };
+                    self.fail(Unproven::Stale { age, limit });
                 }
                 continue;
             }
             let length = match recv(socket, &mut buffer[..], RecvFlags::empty()) {
                 Ok((length, _)) if length > 0 => length,
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
                 _ => return Unproven::NotConnected,
             };
             match Report::parse(buffer.get(..length).unwrap_or_default()) {

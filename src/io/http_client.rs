@@ -1,4 +1,4 @@
-//! HTTP as a client: [`client`] is the one place where one is built, so that all of them trust the same and give
+//! HTTP as a client: [`client`] and [`local_client`] are the one place where one is built, so that all of them trust the same and give
 //! up in time, and [`body`] reads a bounded answer. TLS is rustls over aws-lc-rs, with the roots of the system;
 //! proxies are taken from the environment (`HTTPS_PROXY` and its kin).
 
@@ -57,6 +57,15 @@ pub fn client(time: Duration) -> Result<Client, HttpError> {
         .build()
         .or_else(|_| builder().tls_certs_only([]).build());
     Ok(client?)
+}
+
+/// A client for the appliance on this host: the same, but past any proxy.
+pub fn local_client(time: Duration) -> Result<Client, HttpError> {
+    Ok(Client::builder()
+        .timeout(time)
+        .no_proxy()
+        .tls_certs_only([])
+        .build()?)
 }
 
 /// The whole body of an answer with status 200.
