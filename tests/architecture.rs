@@ -50,7 +50,15 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ),
     (
         "cli",
-        &["wire", "signing", "audit", "io", "config", "daemon"],
+        &[
+            "wire",
+            "signing",
+            "audit",
+            "revocation",
+            "io",
+            "config",
+            "daemon",
+        ],
     ),
 ];
 

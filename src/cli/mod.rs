@@ -4,6 +4,7 @@
 
 mod check;
 mod clock;
+mod crl;
 pub mod demo;
 mod journal;
 mod keys;
@@ -58,6 +59,9 @@ enum Command {
     Keys(keys::Command),
     /// Show whether the running appliance's clock is proven, and what its bound is made of.
     Clock(clock::Clock),
+    /// Say whether a CRL would be accepted, or have the running appliance look for new ones.
+    #[command(subcommand)]
+    Crl(crl::Command),
     /// Verify the record of everything issued, look things up in it, and prove that a token is in it.
     #[command(subcommand)]
     Journal(journal::Command),
@@ -101,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::Serve { config } => serve::run(&config),
         Command::Keys(command) => keys::run(&command),
         Command::Clock(clock) => clock.run(),
+        Command::Crl(command) => command.run(),
         Command::Journal(command) => journal::run(&command),
         Command::Check { config } => check::run(&config),
     }

@@ -73,6 +73,7 @@ pub struct Config {
     pub journal: JournalConfig,
     /// Whether nonces are echoed; off, answers go without one (RFC 9654 2.1).
     pub nonce: bool,
+    pub revocation: RevocationConfig,
     /// Sealed answers kept in memory.
     pub sealed_answers: usize,
     pub tsus: Vec<TsuConfig>,
@@ -247,10 +248,25 @@ pub struct IssuerConfig {
     pub responders: Vec<ResponderConfig>,
 }
 
-/// One CRL file.
+/// Where accepted CRLs are kept, and how they are fetched.
+#[derive(Debug, Clone)]
+pub struct RevocationConfig {
+    pub dir: PathBuf,
+    /// For one CRL, from the connection to the last octet.
+    pub fetch_timeout: Duration,
+}
+
+/// Where a CRL comes from.
+#[derive(Debug, Clone)]
+pub enum CrlPlace {
+    File(PathBuf),
+    Url(String),
+}
+
+/// One CRL.
 #[derive(Debug, Clone)]
 pub struct CrlConfig {
-    pub path: PathBuf,
+    pub place: CrlPlace,
     /// The URI its issuing distribution point must name.
     pub distribution_point: Option<String>,
 }
@@ -319,9 +335,10 @@ impl Config {
         for (field, time) in [
             ("http.header_timeout", self.http.header_timeout),
             ("http.body_timeout", self.http.body_timeout),
+            ("revocation.fetch_timeout", self.revocation.fetch_timeout),
         ] {
             if time.is_zero() {
-                wrong(field.into(), "must be longer, or no client is ever in time");
+                wrong(field.into(), "must be longer, or nobody is ever in time");
             }
         }
         let journal = &self.journal;

@@ -12,8 +12,9 @@ use serde::{
 };
 
 use super::{
-    AnchorConfig, ClockConfig, Config, CrlConfig, Http, IssuerConfig, JournalConfig, KeyConfig,
-    KeyPlace, PinSource, ResponderConfig, SuccessorConfig, TokenKeyConfig, TokenName, TsuConfig,
+    AnchorConfig, ClockConfig, Config, CrlConfig, CrlPlace, Http, IssuerConfig, JournalConfig,
+    KeyConfig, KeyPlace, PinSource, ResponderConfig, RevocationConfig, SuccessorConfig,
+    TokenKeyConfig, TokenName, TsuConfig,
     units::{Size, Span},
 };
 use crate::{
@@ -41,6 +42,8 @@ pub struct Spec {
     journal: JournalSpec,
     #[serde(default)]
     ocsp: OcspSpec,
+    #[serde(default)]
+    revocation: RevocationSpec,
     #[serde(default)]
     tsu: Vec<TsuSpec>,
     #[serde(default)]
@@ -177,6 +180,13 @@ impl JournalSpec {
 struct OcspSpec {
     nonce: Option<bool>,
     sealed_answers: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevocationSpec {
+    dir: Option<PathBuf>,
+    fetch_timeout: Option<Span>,
 }
 
 /// Sessions at a token: what small devices allow, and enough for two cores.
@@ -323,18 +333,36 @@ struct IssuerSpec {
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
-    expecting = "a file name, or { path = \"...\", distribution_point = \"...\" }"
+    expecting = "a file name or URL, or { path = \"...\", distribution_point = \"...\" } where path may be a URL too"
 )]
 enum CrlSpec {
-    Path(PathBuf),
+    Place(String),
     Shard(ShardSpec),
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ShardSpec {
-    path: PathBuf,
+    path: String,
     distribution_point: Option<String>,
+}
+
+impl CrlSpec {
+    fn resolve(self, base: &Path) -> CrlConfig {
+        let (place, distribution_point) = match self {
+            Self::Place(place) => (place, None),
+            Self::Shard(shard) => (shard.path, shard.distribution_point),
+        };
+        CrlConfig {
+            // Any other scheme too, such as ldap:, is no file name but an address that is refused as one.
+            place: if place.contains("://") {
+                CrlPlace::Url(place)
+            } else {
+                CrlPlace::File(base.join(place))
+            },
+            distribution_point,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -369,6 +397,7 @@ impl Spec {
             clock,
             journal,
             ocsp,
+            revocation,
             tsu,
             issuer,
         } = self;
@@ -412,19 +441,7 @@ impl Spec {
                 crls: issuer
                     .crl
                     .into_iter()
-                    .map(|crl| match crl {
-                        CrlSpec::Path(path) => CrlConfig {
-                            path: at(path),
-                            distribution_point: None,
-                        },
-                        CrlSpec::Shard(ShardSpec {
-                            path,
-                            distribution_point,
-                        }) => CrlConfig {
-                            path: at(path),
-                            distribution_point,
-                        },
-                    })
+                    .map(|crl| crl.resolve(base))
                     .collect(),
                 issued: issuer.issued.into_iter().map(at).collect(),
                 unlisted: issuer.unlisted,
@@ -450,6 +467,14 @@ impl Spec {
                 grace: span(http.grace, Duration::from_secs(10)),
             },
             clock: clock.resolve(base),
+            revocation: RevocationConfig {
+                dir: match revocation.dir {
+                    Some(dir) => at(dir),
+                    None => at(journal.dir.with_file_name("revocation")),
+                },
+                // Half a gigabyte at 2 MB/s.
+                fetch_timeout: span(revocation.fetch_timeout, Duration::from_secs(300)),
+            },
             journal: journal.resolve(base),
             nonce: ocsp.nonce.unwrap_or(true),
             sealed_answers: ocsp.sealed_answers.unwrap_or(100_000),

@@ -16,13 +16,13 @@ use crate::{
     audit::{event::Event, tree::sha256},
     clock::{Clock, Limits},
     config::{
-        ClockSource, Config, IssuerConfig, KeyConfig, KeyPlace, Problem, ResponderConfig,
+        ClockSource, Config, CrlPlace, IssuerConfig, KeyConfig, KeyPlace, Problem, ResponderConfig,
         SuccessorConfig, TsuConfig,
     },
     io::{
         anchor,
         clock_report::{self, ChronyClock, Helper},
-        feed::Feed,
+        feed::{Feed, Place, Wanted, kept::Kept},
         http_client,
         kernel_clock::{DemoClock, KernelClock},
         pkcs11::{self, Modules},
@@ -259,11 +259,32 @@ impl Assembly<'_> {
                 None => complete = false,
             }
         }
-        let crls = issuer.crls.iter();
-        let crls = crls
-            .map(|crl| (crl.path.clone(), crl.distribution_point.clone()))
-            .collect();
-        let feed = match Feed::open(certificate.clone(), crls, issuer.issued.clone()) {
+        let mut crls = Vec::new();
+        for crl in &issuer.crls {
+            let place = match &crl.place {
+                CrlPlace::File(path) => Some(Place::File(path.clone())),
+                CrlPlace::Url(text) => {
+                    let url = http_client::url(text).map_err(|what| format!("`{text}` {what}"));
+                    self.take(&at("crl"), url).map(Place::Url)
+                }
+            };
+            match place {
+                Some(place) => crls.push(Wanted {
+                    place,
+                    distribution_point: crl.distribution_point.clone(),
+                }),
+                None => complete = false,
+            }
+        }
+        let revocation = &self.config.revocation;
+        let opened = Feed::open(
+            certificate.clone(),
+            crls,
+            issuer.issued.clone(),
+            &Kept::new(revocation.dir.clone()),
+            revocation.fetch_timeout,
+        );
+        let feed = match opened {
             Ok(feed) => feed,
             Err(errors) => {
                 for error in errors {

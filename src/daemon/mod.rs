@@ -97,7 +97,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
 struct Appliance {
     public: listener::Workers,
     admin: listener::Workers,
-    feeds: feed::Follower,
+    feeds: feed::Followers,
     anchor: Option<anchor::Follower>,
     chronicle: Chronicle,
     runtime: tokio::runtime::Runtime,
@@ -169,10 +169,12 @@ impl Appliance {
                     || statuses.as_deref().is_some_and(Statuses::is_stuck)
             }
         };
+        let feeds = feed::follow(feeds, journal, &metrics)?;
         let operator = Arc::new(Admin {
             metrics: Arc::clone(&metrics),
             clock,
             troubles: Box::new(troubles),
+            feeds: feeds.orders().clone(),
         });
         let publish = config.journal.publish;
         let service = Arc::new(Public {
@@ -200,7 +202,7 @@ impl Appliance {
             .enable_all()
             .build()?;
         Ok(Self {
-            feeds: feed::follow(feeds, journal.clone())?,
+            feeds,
             anchor,
             chronicle,
             admin: listener::serve("admin", &admin, 1, &operator_limits, move |request| {

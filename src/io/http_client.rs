@@ -35,7 +35,7 @@ impl From<reqwest::Error> for HttpError {
 
 /// An http or https URL with a host, or what is wrong with it.
 pub fn url(text: &str) -> Result<Url, String> {
-    let wrong = |what: &str| format!("{what}; give one such as \"http://tsa.example/tsa\"");
+    let wrong = |what: &str| format!("{what}; give one such as \"http://host.example/path\"");
     let url = Url::parse(text).map_err(|error| wrong(&format!("is no URL: {error}")))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
@@ -43,13 +43,18 @@ pub fn url(text: &str) -> Result<Url, String> {
     }
 }
 
-/// A client whose requests take at most `time` in all. It follows no redirects. Build one when it is needed:
+/// A client whose requests take at most `time` in all and follow so many redirects. Build one when it is needed:
 /// the roots are those of that moment.
-pub fn client(time: Duration) -> Result<Client, HttpError> {
+pub fn client(time: Duration, redirects: usize) -> Result<Client, HttpError> {
+    let policy = || match redirects {
+        // Then the redirect itself is the answer.
+        0 => Policy::none(),
+        most => Policy::limited(most),
+    };
     let builder = || -> ClientBuilder {
         Client::builder()
             .timeout(time)
-            .redirect(Policy::none())
+            .redirect(policy())
             .user_agent(concat!("gnomon/", env!("CARGO_PKG_VERSION")))
     };
     // A host without any root certificates still has plain HTTP; TLS then trusts nobody.

@@ -6,7 +6,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::Responder;
 use crate::{
-    revocation::Snapshot,
+    revocation::{Finding, Snapshot},
     wire::{
         algorithm::{DigestAlgorithm, SignatureAlgorithm},
         certificate::Certificate,
@@ -65,15 +65,10 @@ impl Issuer {
         wanted.next().or_else(|| at(None)).unwrap_or(0)
     }
 
-    /// The end that no answer signed now by this responder passes: of the CRL, and of the certificate.
-    pub fn limit(&self, responder: usize, snapshot: &Snapshot) -> Option<Seconds> {
+    /// The end that no answer signed now by this responder passes: of what it rests on, and of the certificate.
+    pub fn limit(&self, responder: usize, finding: &Finding) -> Option<Seconds> {
         let responder = self.responders.get(responder)?;
-        Some(
-            responder
-                .credential()
-                .not_after()
-                .min(snapshot.next_update()),
-        )
+        Some(responder.credential().not_after().min(finding.until))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod index;
 mod issued;
+pub mod schedule;
 mod scope;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -127,6 +128,14 @@ pub enum SerialStatus {
     Stale,
 }
 
+/// What is known about a serial, and how long that can be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finding {
+    pub status: SerialStatus,
+    /// The nextUpdate of what this rests on: no answer holds longer. [`Seconds::EPOCH`] where nothing may be said.
+    pub until: Seconds,
+}
+
 /// All revocation data of one issuer at one time; immutable, so that an answer is made from one state.
 ///
 /// A serial does not tell whether its certificate is a CA's or a user's, or to which shard it belongs. So
@@ -160,6 +169,14 @@ impl Snapshot {
             (Some(Revocation { time, reason }), _) => SerialStatus::Revoked { time, reason },
             (None, Some(issued)) if issued.contains(serial) => SerialStatus::Issued,
             (None, _) => SerialStatus::Unlisted,
+        }
+    }
+
+    /// The same with the end of its validity.
+    pub fn look_up(&self, serial: &[u8], now: Seconds) -> Finding {
+        Finding {
+            status: self.status(serial, now),
+            until: self.next_update(),
         }
     }
 

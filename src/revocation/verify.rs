@@ -72,9 +72,7 @@ pub enum CrlError {
     Removed(SerialText),
     #[error("the entry of serial {0} is longer than 20 octets (RFC 5280 4.1.2.2)")]
     SerialTooLong(SerialText),
-    #[error(
-        "the CRL number went back from {old} to {new}; if the CA was restored, restart with the new file"
-    )]
+    #[error("the CRL number went back from {old} to {new}")]
     NumberWentBack { old: SerialText, new: SerialText },
     #[error(
         "ALARM: two CRLs with the number {0} have different content; ask the CA which of them it issued"
@@ -82,9 +80,7 @@ pub enum CrlError {
     SameNumber(SerialText),
     #[error("thisUpdate went back from {old} to {new}; give the newer file")]
     TimeWentBack { old: Seconds, new: Seconds },
-    #[error(
-        "the CRL is about other certificates than the one before it ({old:?}, now {new:?}); restart if that is meant"
-    )]
+    #[error("the CRL is about other certificates than the one before it ({old}, now {new})")]
     ScopeChanged { old: Scope, new: Scope },
 }
 

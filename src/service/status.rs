@@ -178,6 +178,11 @@ impl Statuses {
         let now = self.clock.reading();
         for issuer in self.issuers.all() {
             let name = &issuer.name;
+            if issuer.snapshot().crls().is_empty() {
+                return Err(format!(
+                    "issuer `{name}`: a CRL has not yet been fetched; see the log for what is in the way"
+                ));
+            }
             if issuer.snapshot().next_update() <= now {
                 let end = issuer.snapshot().next_update();
                 return Err(format!(
@@ -283,8 +288,9 @@ impl Statuses {
             return None;
         }
         let snapshot = issuer.snapshot();
-        let limit = issuer.limit(sealed.responder, &snapshot)?;
-        let holds = snapshot.status(serial, now) == sealed.said && sealed.window.holds(now, limit);
+        let finding = snapshot.look_up(serial, now);
+        let limit = issuer.limit(sealed.responder, &finding)?;
+        let holds = finding.status == sealed.said && sealed.window.holds(now, limit);
         holds.then_some(sealed)
     }
 
@@ -345,12 +351,12 @@ impl<'a> Question<'a> {
     /// What to say of each CertID, in order; one that cannot be answered stands for all.
     fn judge(&self, snapshot: &Snapshot, now: Seconds) -> Result<Vec<Judged<'a>>, Failure> {
         let issuer = self.issuer;
-        let limit = issuer
-            .limit(self.responder, snapshot)
-            .ok_or(Failure::Issuer)?;
         let judge = |cert_id: CertId<'a>| -> Result<_, Failure> {
-            let known = snapshot.status(cert_id.serial, now);
-            let answer = answer(known, issuer.unlisted).map_err(Failure::NoStatus)?;
+            let finding = snapshot.look_up(cert_id.serial, now);
+            let limit = issuer
+                .limit(self.responder, &finding)
+                .ok_or(Failure::Issuer)?;
+            let answer = answer(finding.status, issuer.unlisted).map_err(Failure::NoStatus)?;
             let window = Window::new(now, answer.status, issuer.validity, limit);
             Ok(Judged {
                 cert_id: cert_id.raw,

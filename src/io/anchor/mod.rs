@@ -196,7 +196,7 @@ impl Anchorer {
     }
 
     async fn ask(&self, request: Vec<u8>) -> Result<Vec<u8>, HttpError> {
-        let response = http_client::client(PATIENCE)?
+        let response = http_client::client(PATIENCE, 0)?
             .post(self.settings.url.clone())
             .header(CONTENT_TYPE, "application/timestamp-query")
             .header(ACCEPT, "application/timestamp-reply")

@@ -1,5 +1,5 @@
 //! The operator's side: `/livez` (the process serves), `/readyz` (it can do its work; why not, in words),
-//! `/metrics` (Prometheus), `/clock` (JSON, for `gnomon clock`).
+//! `/metrics` (Prometheus), `/clock` (JSON, for `gnomon clock`), and `POST /crl/refresh` (for `gnomon crl refresh`).
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +13,7 @@ use hyper::{
 use super::{Answer, plain, whole};
 use crate::{
     clock::Clock,
-    io::{clock_status, metrics::Metrics},
+    io::{clock_status, feed::Orders, metrics::Metrics},
 };
 
 /// What the admin listener serves.
@@ -22,16 +22,25 @@ pub struct Admin {
     pub clock: Arc<dyn Clock>,
     /// Everything that keeps the appliance from its work, in words; empty when ready.
     pub troubles: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// Told when CRLs are to be looked for at once.
+    pub feeds: Orders,
 }
 
 impl Admin {
     /// Answers one request.
     pub async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        let does = request.uri().path() == "/crl/refresh";
+        let allowed = match *request.method() {
+            Method::POST => does,
+            Method::GET | Method::HEAD => !does,
+            _ => false,
+        };
+        if !allowed {
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed here\n");
+            let allowed = if does { "POST" } else { "GET, HEAD" };
             answer
                 .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+                .insert(ALLOW, HeaderValue::from_static(allowed));
             return answer;
         }
         match request.uri().path() {
@@ -47,6 +56,10 @@ impl Admin {
                     plain(StatusCode::SERVICE_UNAVAILABLE, &text)
                 }
             },
+            "/crl/refresh" => {
+                self.feeds.look();
+                plain(StatusCode::OK, "every CRL source is looked at now\n")
+            }
             "/clock" => whole(
                 Bytes::from(clock_status::as_json(&*self.clock).to_string()),
                 "application/json",

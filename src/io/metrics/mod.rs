@@ -2,6 +2,7 @@
 //! anything that a client sent.
 
 pub mod clock;
+mod crl;
 
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ use prometheus::{
 use super::journal::Figures;
 use crate::{
     clock::{Status, TrustedTime, Unproven},
+    revocation::VerifiedCrl,
     service::{status, timestamp::Outcome},
     wire::{ocsp_response::ErrorStatus, time::Seconds, tsp::FailInfo},
 };
 
 use clock::ClockMetrics;
+use crl::CrlMetrics;
 
 /// The appliance's counters.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ pub struct Metrics {
     journal_signed: IntGauge,
     journal_free: IntGauge,
     clock: ClockMetrics,
+    crls: CrlMetrics,
     anchor_failures: IntCounter,
     anchored_records: IntGauge,
     anchor_time: IntGauge,
@@ -127,6 +131,7 @@ impl Metrics {
                 "Free space where the journal is.",
             )?,
             clock: ClockMetrics::new(&registry)?,
+            crls: CrlMetrics::new(&registry)?,
             anchor_failures: IntCounter::new(
                 "gnomon_journal_anchor_failures_total",
                 "Times that the checkpoint could not be time-stamped by the other TSA.",
@@ -174,6 +179,11 @@ impl Metrics {
     /// When the table of leap seconds expires, where it can be read.
     pub fn leap_table(&self, expiry: Option<Seconds>) {
         self.clock.leap_table(expiry);
+    }
+
+    /// How a CRL source stands.
+    pub fn crl(&self, source: &str, crl: Option<&VerifiedCrl>, failures: u64) {
+        self.crls.show(source, crl, failures);
     }
 
     /// How the journal stands.

@@ -1,0 +1,66 @@
+//! Figures of the CRL feeds: [`CrlMetrics`]. An alert compares nextUpdate with `time()`, and watches the failures.
+
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use crate::{revocation::VerifiedCrl, wire::time::Seconds};
+
+/// By source, which is a file or URL of the configuration.
+#[derive(Debug)]
+pub struct CrlMetrics {
+    this_update: IntGaugeVec,
+    next_update: IntGaugeVec,
+    entries: IntGaugeVec,
+    failures: IntCounterVec,
+}
+
+impl CrlMetrics {
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), &["source"])?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let failures = IntCounterVec::new(
+            Opts::new(
+                "gnomon_crl_failures_total",
+                "Times that a CRL could not be fetched, read or accepted.",
+            ),
+            &["source"],
+        )?;
+        registry.register(Box::new(failures.clone()))?;
+        Ok(Self {
+            this_update: gauge(
+                "gnomon_crl_this_update_timestamp_seconds",
+                "thisUpdate of the CRL in force.",
+            )?,
+            next_update: gauge(
+                "gnomon_crl_next_update_timestamp_seconds",
+                "nextUpdate of the CRL in force; 0 where there is none yet.",
+            )?,
+            entries: gauge(
+                "gnomon_crl_entries",
+                "Serials that the CRL in force revokes.",
+            )?,
+            failures,
+        })
+    }
+
+    /// What is in force, and how often the source has failed since the start.
+    pub fn show(&self, source: &str, crl: Option<&VerifiedCrl>, failures: u64) {
+        let set = |gauges: &IntGaugeVec, value: u64| {
+            let gauge = gauges.with_label_values(&[source]);
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        let this_update = crl.map_or(Seconds::EPOCH, VerifiedCrl::this_update);
+        let next_update = crl.and_then(VerifiedCrl::next_update);
+        let entries = crl.map_or(0, VerifiedCrl::len);
+        set(&self.this_update, this_update.get());
+        set(
+            &self.next_update,
+            next_update.unwrap_or(Seconds::EPOCH).get(),
+        );
+        set(&self.entries, u64::try_from(entries).unwrap_or(u64::MAX));
+        let counter = self.failures.with_label_values(&[source]);
+        counter.inc_by(failures.saturating_sub(counter.get()));
+    }
+}
