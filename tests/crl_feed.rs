@@ -9,7 +9,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use support::{Folder, Gnomon, free_port, gnomon, http, prepare, run, said, text, wait_for};
+use support::{
+    Folder, Gnomon, free_port, gnomon, http, openssl_ca, prepare, run, said, text, wait_for,
+};
 
 /// nginx over the folder `www`, stopped with its holder.
 struct Nginx {
@@ -69,14 +71,7 @@ impl Drop for Nginx {
 
 /// Puts a CRL of the demo's issuing CA under `www/ca.crl`, with these certificates revoked.
 fn publish(dir: &Folder, number: &str, revoked: &[&str]) {
-    let root = dir.path("");
-    let config = format!(
-        "[ca]\ndefault_ca=d\n[d]\ndatabase={root}index.txt\ncrlnumber={root}number\n\
-         certificate={root}issuing.pem\nprivate_key={root}issuing.key\ndefault_md=sha256\n\
-         default_crl_days=7\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n"
-    );
-    fs::write(dir.join("ca.cnf"), config).unwrap();
-    fs::write(dir.join("index.txt"), "").unwrap();
+    openssl_ca(dir);
     fs::write(dir.join("number"), format!("{number}\n")).unwrap();
     let config = dir.path("ca.cnf");
     for name in revoked {

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use support::{Folder, Gnomon, run, said, wait_for};
+use support::{Folder, Gnomon, openssl_ca, run, said, wait_for};
 
 /// `openssl ca` over the demo's issuing CA, to make CRLs of any content.
 struct Ca<'a> {
@@ -14,15 +14,7 @@ struct Ca<'a> {
 
 impl<'a> Ca<'a> {
     fn new(dir: &'a Folder) -> Self {
-        let root = dir.path("");
-        let config = format!(
-            "[ca]\ndefault_ca=d\n[d]\ndatabase={root}index.txt\ncrlnumber={root}number\n\
-             certificate={root}issuing.pem\nprivate_key={root}issuing.key\ndefault_md=sha256\n\
-             default_crl_days=7\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n"
-        );
-        fs::write(dir.join("ca.cnf"), config).unwrap();
-        fs::write(dir.join("index.txt"), "").unwrap();
-        fs::write(dir.join("index.txt.attr"), "unique_subject=no\n").unwrap();
+        openssl_ca(dir);
         Self { dir }
     }
 

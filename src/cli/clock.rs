@@ -1,25 +1,16 @@
 //! `gnomon clock`: how the running appliance sees its clock, and `reset` after repeated losses.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
+use hyper::Method;
 use serde_json::Value;
 
-use super::fail;
+use super::{admin::ask, fail};
 use crate::{
     config::{Config, Problem},
-    io::{
-        http_client::{self, HttpError, Url},
-        journal::inbox::{self, Request},
-    },
+    io::journal::inbox::{self, Request},
 };
-
-/// The appliance answers from memory.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub struct Clock {
@@ -47,7 +38,7 @@ impl Clock {
         };
         let done = Config::read(file).and_then(|config| match self.command {
             Some(Command::Reset) => reset(&config),
-            None => self.show(file, &config),
+            None => self.show(&config),
         });
         match done {
             Ok(status) => status,
@@ -55,13 +46,12 @@ impl Clock {
         }
     }
 
-    fn show(&self, file: &Path, config: &Config) -> Result<ExitCode, Vec<Problem>> {
-        let wrong = |what: String| vec![Problem::new(file, "admin", what)];
-        let admin = config
-            .admin
-            .ok_or_else(|| wrong("not set, so that the appliance cannot be asked".to_owned()))?;
-        let state = ask(&format!("http://{admin}/clock"));
-        let state = state.map_err(|error| wrong(format!("{admin}: {error}")))?;
+    fn show(&self, config: &Config) -> Result<ExitCode, Vec<Problem>> {
+        let answer = ask(config, Method::GET, "/clock")?;
+        let state: Value = serde_json::from_slice(&answer).map_err(|error| {
+            let what = format!("the answer is not of this version: {error}");
+            vec![Problem::new(&config.file, "admin", what)]
+        })?;
         let proven = state.get("proven") == Some(&Value::Bool(true));
         if self.json {
             println!("{state:#}");
@@ -74,20 +64,6 @@ impl Clock {
             ExitCode::FAILURE
         })
     }
-}
-
-fn ask(url: &str) -> Result<Value, HttpError> {
-    let failed = |error: &dyn std::fmt::Display| HttpError::Failed(error.to_string());
-    let url: Url = http_client::url(url).map_err(HttpError::Failed)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| failed(&error))?;
-    let body = runtime.block_on(async {
-        let answer = http_client::local_client(PATIENCE)?.get(url).send().await?;
-        http_client::body(answer, 1 << 20).await
-    })?;
-    serde_json::from_slice(&body).map_err(|error| failed(&error))
 }
 
 fn reset(config: &Config) -> Result<ExitCode, Vec<Problem>> {

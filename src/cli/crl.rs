@@ -5,21 +5,17 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use clap::Subcommand;
+use hyper::Method;
 
-use super::fail;
+use super::{admin::ask, fail};
 use crate::{
     config::{Config, Problem},
-    io::http_client::{self, HttpError, Url},
     revocation::verify,
     wire::certificate::Certificate,
 };
-
-/// The appliance only takes note.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -87,25 +83,7 @@ fn check(issuer: &Path, distribution_point: Option<&str>, crl: &Path) -> Result<
 }
 
 fn refresh(config: &Config) -> Result<(), Vec<Problem>> {
-    let wrong = |what: String| vec![Problem::new(&config.file, "admin", what)];
-    let admin = config
-        .admin
-        .ok_or_else(|| wrong("not set, so that the appliance cannot be asked".to_owned()))?;
-    tell(&format!("http://{admin}/crl/refresh"))
-        .map_err(|error| wrong(format!("{admin}: {error}")))?;
+    ask(config, Method::POST, "/crl/refresh")?;
     println!("asked; every source is looked at now, and the log says what was found");
     Ok(())
-}
-
-fn tell(url: &str) -> Result<(), HttpError> {
-    let failed = |error: std::io::Error| HttpError::Failed(error.to_string());
-    let url: Url = http_client::url(url).map_err(HttpError::Failed)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.map_err(failed)?.block_on(async {
-        let client = http_client::local_client(PATIENCE)?;
-        let answer = client.post(url).send().await?;
-        http_client::body(answer, 1 << 10).await.map(drop)
-    })
 }

@@ -2,6 +2,7 @@
 //! said on standard error, one line each, and the exit status is 1.
 #![allow(clippy::disallowed_methods)] // the edge: files, clock
 
+mod admin;
 mod check;
 mod clock;
 mod crl;

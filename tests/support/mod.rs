@@ -393,3 +393,16 @@ pub fn issue_tsu(dir: &Folder, name: &str, algorithm: &[&str]) {
 
 const TSU_EXTENSIONS: &str = "keyUsage=critical,digitalSignature\n\
     extendedKeyUsage=critical,timeStamping\nauthorityKeyIdentifier=keyid\n";
+
+/// Makes `ca.cnf` in the demo's folder, with which `openssl ca` is its issuing CA, and an empty database.
+pub fn openssl_ca(dir: &Folder) {
+    let root = dir.path("");
+    let config = format!(
+        "[ca]\ndefault_ca=d\n[d]\ndatabase={root}index.txt\ncrlnumber={root}number\n\
+         certificate={root}issuing.pem\nprivate_key={root}issuing.key\ndefault_md=sha256\n\
+         default_crl_days=7\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n"
+    );
+    std::fs::write(dir.join("ca.cnf"), config).unwrap();
+    std::fs::write(dir.join("index.txt"), "").unwrap();
+    std::fs::write(dir.join("index.txt.attr"), "unique_subject=no\n").unwrap();
+}
