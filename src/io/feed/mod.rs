@@ -3,6 +3,7 @@
 //! [`follow`] keeps all feeds current on threads of their own.
 
 mod fetch;
+mod issued;
 pub mod kept;
 mod source;
 
@@ -21,12 +22,13 @@ use tokio::sync::watch;
 use super::{http_client, journal::Journal, metrics::Metrics};
 use crate::{
     audit::event::Event,
-    revocation::{CrlError, Issued, Snapshot},
+    revocation::{CrlError, Snapshot},
     wire::certificate::{Certificate, CertificateError},
 };
 use fetch::FetchError;
+use issued::IssuedLists;
 use kept::Kept;
-use source::{Source, Stamp, read_bounded, stamp};
+use source::{Source, read_bounded, stamp};
 
 pub use source::{Place, Wanted};
 
@@ -95,11 +97,7 @@ pub struct Feed {
     issuer: Certificate,
     crls: Vec<Source>,
     fetch_time: Duration,
-    issued: Vec<PathBuf>,
-    issued_stamp: Vec<Stamp>,
-    /// What was last wrong with the lists, so that it is told once.
-    issued_failure: Option<String>,
-    listed: Option<Arc<Issued>>,
+    issued: IssuedLists,
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// What was accepted or refused and is not yet on record.
     news: Vec<Event>,
@@ -139,26 +137,16 @@ impl Feed {
             news.extend(accepted(&issuer, &source));
             sources.push(source);
         }
-        let issued_stamp = issued.iter().map(|path| stamp(path)).collect();
-        let listed = match read_issued(&issued) {
-            Ok(listed) => listed.map(Arc::new),
-            Err(error) => {
-                errors.push(error);
-                None
-            }
-        };
-        if !errors.is_empty() {
+        let issued = IssuedLists::open(issued).map_err(|error| errors.push(error));
+        let Some(issued) = issued.ok().filter(|_| errors.is_empty()) else {
             return Err(errors);
-        }
-        let snapshot = Arc::new(ArcSwap::from_pointee(merged(&sources, listed.as_ref())));
+        };
+        let snapshot = Arc::new(ArcSwap::from_pointee(merged(&sources, &issued)));
         Ok(Self {
             issuer,
             crls: sources,
             fetch_time,
             issued,
-            issued_stamp,
-            issued_failure: None,
-            listed,
             snapshot,
             news,
             warnings,
@@ -171,8 +159,7 @@ impl Feed {
     }
 
     /// Reads again what has changed, and fetches what is due. What cannot be taken is returned, and the old data
-    /// stays; each changed file is judged once, not at every look. Lists of issued serials that fail are read at
-    /// every look, since a folder does not change when a certificate in it has been written to its end.
+    /// stays; each changed file is judged once, not at every look.
     pub async fn refresh(&mut self) -> Vec<FeedError> {
         let mut errors = std::mem::take(&mut self.warnings);
         let mut changed = false;
@@ -219,28 +206,13 @@ impl Feed {
                 }
             }
         }
-        let issued_stamp: Vec<_> = self.issued.iter().map(|path| stamp(path)).collect();
-        if issued_stamp != self.issued_stamp {
-            match read_issued(&self.issued) {
-                Ok(listed) => {
-                    self.listed = listed.map(Arc::new);
-                    self.issued_stamp = issued_stamp;
-                    self.issued_failure = None;
-                    changed = true;
-                }
-                Err(error) => {
-                    self.issued_stamp.clear();
-                    let failure = Some(error.to_string());
-                    if failure != self.issued_failure {
-                        self.issued_failure = failure;
-                        errors.push(error);
-                    }
-                }
-            }
+        match self.issued.refresh() {
+            Ok(listed_anew) => changed |= listed_anew,
+            Err(error) => errors.push(error),
         }
         if changed {
             self.snapshot
-                .store(Arc::new(merged(&self.crls, self.listed.as_ref())));
+                .store(Arc::new(merged(&self.crls, &self.issued)));
         }
         errors
     }
@@ -407,54 +379,9 @@ fn accepted(issuer: &Certificate, source: &Source) -> Option<Event> {
 }
 
 /// With one CRL missing nothing may be said about any serial, since it could be that one's.
-fn merged(sources: &[Source], listed: Option<&Arc<Issued>>) -> Snapshot {
+fn merged(sources: &[Source], issued: &IssuedLists) -> Snapshot {
     let crls: Option<Vec<_>> = sources.iter().map(|source| source.crl.clone()).collect();
-    Snapshot::new(crls.unwrap_or_default(), listed.map(Arc::clone))
-}
-
-/// The serials of all list files and of all certificates in all folders; `None` without any source.
-fn read_issued(paths: &[PathBuf]) -> Result<Option<Issued>, FeedError> {
-    if paths.is_empty() {
-        return Ok(None);
-    }
-    let mut serials = Vec::new();
-    for path in paths {
-        let unreadable = |error| FeedError::Unreadable {
-            path: path.clone(),
-            error,
-        };
-        if path.is_dir() {
-            for entry in std::fs::read_dir(path).map_err(unreadable)? {
-                let path = entry.map_err(unreadable)?.path();
-                if path.is_file() {
-                    serials.extend(certificate_serials(&path)?);
-                }
-            }
-        } else {
-            let text = std::fs::read_to_string(path).map_err(unreadable)?;
-            let listed = Issued::parse(&text).map_err(|error| FeedError::Issued {
-                path: path.clone(),
-                what: error.to_string(),
-            })?;
-            serials.extend(listed);
-        }
-    }
-    Ok(Some(Issued::new(serials)))
-}
-
-fn certificate_serials(path: &Path) -> Result<Vec<Vec<u8>>, FeedError> {
-    let content = std::fs::read(path).map_err(|error| FeedError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
-    let certificates = Certificate::read_all(&content).map_err(|error| FeedError::Certificate {
-        path: path.to_owned(),
-        error,
-    })?;
-    Ok(certificates
-        .iter()
-        .map(|certificate| certificate.serial().to_vec())
-        .collect())
+    Snapshot::new(crls.unwrap_or_default(), issued.listed())
 }
 
 #[cfg(test)]
