@@ -7,7 +7,7 @@ pub mod anchor;
 pub mod checkpoint;
 pub mod event;
 pub mod frame;
-mod octets;
+pub mod octets;
 pub mod path;
 pub mod proof;
 pub mod record;

@@ -16,7 +16,7 @@ use index::{Index, Revocation};
 
 use crate::wire::{crl::SerialText, time::Seconds};
 
-pub use issued::{Issued, IssuedError};
+pub use issued::{Issued, IssuedError, LastDay, Serials};
 pub use scope::{Scope, ScopeError};
 pub use verify::{CrlError, verify};
 
@@ -142,7 +142,7 @@ pub struct Finding {
 /// every CRL is asked about every serial, and that the CRLs together cover the issuer is the operator's
 /// word. [`Snapshot::uncovered`] tells where that word is visibly needed: a CRL of users' certificates
 /// alone is usable, and right for an issuer that has no CAs below it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     crls: Vec<Arc<VerifiedCrl>>,
     issued: Option<Arc<Issued>>,
@@ -152,6 +152,15 @@ impl Snapshot {
     /// From an issuer's CRLs and, if there is one, its list of issued serials.
     pub const fn new(crls: Vec<Arc<VerifiedCrl>>, issued: Option<Arc<Issued>>) -> Self {
         Self { crls, issued }
+    }
+
+    /// The same CRLs with other issued serials.
+    #[must_use]
+    pub fn with_issued(&self, issued: Option<Arc<Issued>>) -> Self {
+        Self {
+            issued,
+            ..self.clone()
+        }
     }
 
     /// What is known at `now` about the serial of these INTEGER content octets, of any sign and length.
@@ -245,7 +254,8 @@ mod tests {
             &ca,
             &Draft::new(&[entry(&[5], Some(6)), entry(&[6], None)]),
         ));
-        let issued = Arc::new(Issued::new(vec![vec![5], vec![7], vec![0, 0xff]]));
+        let issued = Serials::parse(b"05\n07\nff\n").unwrap();
+        let issued = Arc::new(Issued::new(issued));
         let with = Snapshot::new(vec![Arc::clone(&list)], Some(issued));
         let revoked = |reason| SerialStatus::Revoked {
             time: at(1),

@@ -7,6 +7,7 @@ pub mod algorithm;
 pub mod certificate;
 pub mod cms;
 pub mod crl;
+pub mod issuance;
 pub mod ocsp_request;
 pub mod ocsp_response;
 pub mod oid;

@@ -5,6 +5,8 @@
 mod fetch;
 mod issued;
 pub mod kept;
+pub mod pushed;
+mod pushed_file;
 mod source;
 
 use std::{
@@ -22,7 +24,7 @@ use tokio::sync::watch;
 use super::{http_client, journal::Journal, metrics::Metrics};
 use crate::{
     audit::event::Event,
-    revocation::{CrlError, Snapshot},
+    revocation::{CrlError, Issued, Snapshot},
     wire::certificate::{Certificate, CertificateError},
 };
 use fetch::FetchError;
@@ -30,6 +32,7 @@ use issued::IssuedLists;
 use kept::Kept;
 use source::{Source, read_bounded, stamp};
 
+pub use issued::IssuedSources;
 pub use source::{Place, Wanted};
 
 /// How often files are looked at. A look is one `stat` a file.
@@ -111,7 +114,7 @@ impl Feed {
     pub fn open(
         issuer: Certificate,
         crls: Vec<Wanted>,
-        issued: Vec<PathBuf>,
+        issued: impl Into<IssuedSources>,
         kept: &Kept,
         fetch_time: Duration,
     ) -> Result<Self, Vec<FeedError>> {
@@ -137,11 +140,13 @@ impl Feed {
             news.extend(accepted(&issuer, &source));
             sources.push(source);
         }
-        let issued = IssuedLists::open(issued).map_err(|error| errors.push(error));
-        let Some(issued) = issued.ok().filter(|_| errors.is_empty()) else {
+        let issued = IssuedLists::open(issued.into(), &issuer, &mut errors, &mut warnings);
+        if !errors.is_empty() {
             return Err(errors);
-        };
-        let snapshot = Arc::new(ArcSwap::from_pointee(merged(&sources, &issued)));
+        }
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(Vec::new(), None)));
+        let swap = |issued| snapshot.store(Arc::new(merged(&sources, issued)));
+        issued.all.publish(swap);
         Ok(Self {
             issuer,
             crls: sources,
@@ -206,13 +211,10 @@ impl Feed {
                 }
             }
         }
-        match self.issued.refresh() {
-            Ok(listed_anew) => changed |= listed_anew,
-            Err(error) => errors.push(error),
-        }
+        changed |= self.issued.refresh(&mut errors);
         if changed {
-            self.snapshot
-                .store(Arc::new(merged(&self.crls, &self.issued)));
+            let swap = |issued| self.snapshot.store(Arc::new(merged(&self.crls, issued)));
+            self.issued.all.publish(swap);
         }
         errors
     }
@@ -379,9 +381,9 @@ fn accepted(issuer: &Certificate, source: &Source) -> Option<Event> {
 }
 
 /// With one CRL missing nothing may be said about any serial, since it could be that one's.
-fn merged(sources: &[Source], issued: &IssuedLists) -> Snapshot {
+fn merged(sources: &[Source], issued: Option<Arc<Issued>>) -> Snapshot {
     let crls: Option<Vec<_>> = sources.iter().map(|source| source.crl.clone()).collect();
-    Snapshot::new(crls.unwrap_or_default(), issued.listed())
+    Snapshot::new(crls.unwrap_or_default(), issued)
 }
 
 #[cfg(test)]

@@ -1,0 +1,208 @@
+//! Serials of one length in memory: [`Table`] keeps them end to end, grouped by a keyed hash, with a place in four
+//! octets for about eight of them. A look-up reads two neighbouring places and one group, however the serials were
+//! chosen, and allocates nothing.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    ops::Range,
+    sync::LazyLock,
+};
+
+/// How many serials share a group. Fewer take more places, more take longer to compare.
+const GROUP: usize = 8;
+
+/// Octets behind each serial: the day of its notAfter.
+const DAY: usize = 2;
+
+/// One key for all tables, so that a serial is hashed once for all of them. It is random, since serials are chosen by
+/// whoever asks.
+static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+pub fn hash(serial: &[u8]) -> u64 {
+    KEY.hash_one(serial)
+}
+
+/// A row is a serial and the day of its notAfter, 0 where that is not known.
+#[derive(Debug)]
+pub struct Table {
+    /// Of a serial.
+    length: usize,
+    rows: Vec<u8>,
+    /// Where each group begins, in rows, and the end of the last.
+    starts: Vec<u32>,
+}
+
+/// Appends a row.
+pub fn put_row(rows: &mut Vec<u8>, serial: &[u8], day: u16) {
+    rows.extend_from_slice(serial);
+    rows.extend_from_slice(&day.to_be_bytes());
+}
+
+/// The rows that [`put_row`] has appended for serials of this length.
+pub fn rows(octets: &[u8], length: usize) -> impl Iterator<Item = (&[u8], u16)> {
+    octets
+        .chunks_exact(length + DAY)
+        .filter_map(|row| row.split_last_chunk::<DAY>())
+        .map(|(serial, day)| (serial, u16::from_be_bytes(*day)))
+}
+
+impl Table {
+    /// Puts rows in order where they are: building takes little more memory than what is built. Of rows with the same
+    /// serial one stays, with the latest day.
+    pub fn new(length: usize, mut rows: Vec<u8>) -> Self {
+        let width = length + DAY;
+        // What has no place would not be found, and not be called issued. No host has that much memory.
+        rows.truncate(at(u32::MAX).saturating_mul(width));
+        let count = rows.len() / width;
+        let mut table = Self {
+            length,
+            rows,
+            starts: vec![0; count.div_ceil(GROUP).max(1) + 1],
+        };
+        table.count();
+        table.arrange();
+        table.thin();
+        table
+    }
+
+    /// The day in this serial's row, if it has one.
+    pub fn day(&self, hash: u64, serial: &[u8]) -> Option<u16> {
+        let group = self.group(hash);
+        let places = self.start(group)..self.start(group + 1);
+        let octets = self.rows.get(self.octets(places))?;
+        rows(octets, self.length)
+            .find(|(found, _)| *found == serial)
+            .map(|(_, day)| day)
+    }
+
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// As octets, of which [`rows`] makes rows again.
+    pub fn octets_of_rows(&self) -> &[u8] {
+        &self.rows
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len() / (self.length + DAY)
+    }
+
+    fn groups(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn group(&self, hash: u64) -> usize {
+        // The hash as a fraction of all groups.
+        let groups = u128::try_from(self.groups()).unwrap_or(0);
+        usize::try_from((u128::from(hash) * groups) >> 64).unwrap_or(0)
+    }
+
+    fn start(&self, group: usize) -> usize {
+        at(self.starts.get(group).copied().unwrap_or(0))
+    }
+
+    fn set_start(&mut self, group: usize, row: usize) {
+        if let Some(start) = self.starts.get_mut(group) {
+            *start = u32::try_from(row).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// Where rows stand in octets.
+    const fn octets(&self, rows: Range<usize>) -> Range<usize> {
+        let width = self.length + DAY;
+        rows.start * width..rows.end * width
+    }
+
+    fn serial(&self, row: usize) -> &[u8] {
+        let start = row * (self.length + DAY);
+        self.rows
+            .get(start..start + self.length)
+            .unwrap_or_default()
+    }
+
+    /// Has each place say where its group begins.
+    fn count(&mut self) {
+        for row in 0..self.len() {
+            let group = self.group(hash(self.serial(row)));
+            if let Some(next) = self.starts.get_mut(group + 1) {
+                *next += 1;
+            }
+        }
+        let mut sum = 0;
+        for start in &mut self.starts {
+            sum += *start;
+            *start = sum;
+        }
+    }
+
+    /// Moves each row into its group by exchanging it with the one that stands there.
+    fn arrange(&mut self) {
+        let mut free = self.starts.clone();
+        for group in 0..self.groups() {
+            let end = self.start(group + 1);
+            loop {
+                let row = at(free.get(group).copied().unwrap_or(u32::MAX));
+                if row >= end {
+                    break;
+                }
+                let home = self.group(hash(self.serial(row)));
+                let Some(place) = free.get_mut(home) else {
+                    break;
+                };
+                let to = at(*place);
+                *place += 1;
+                if to != row {
+                    let ranges = [self.octets(row..row + 1), self.octets(to..to + 1)];
+                    if let Ok([one, other]) = self.rows.get_disjoint_mut(ranges) {
+                        one.swap_with_slice(other);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves one row of those with the same serial, which stand in one group.
+    fn thin(&mut self) {
+        let mut kept = 0;
+        for group in 0..self.groups() {
+            let rows = self.start(group)..self.start(group + 1);
+            self.set_start(group, kept);
+            let first = kept;
+            for row in rows {
+                let same = (first..kept).find(|&one| self.serial(one) == self.serial(row));
+                match same {
+                    Some(one) => self.raise_day(one, row),
+                    None => {
+                        let (from, to) = (self.octets(row..row + 1), self.octets(kept..kept));
+                        if kept != row {
+                            self.rows.copy_within(from, to.start);
+                        }
+                        kept += 1;
+                    }
+                }
+            }
+        }
+        self.set_start(self.groups(), kept);
+        self.rows.truncate(kept * (self.length + DAY));
+        self.rows.shrink_to_fit();
+    }
+
+    fn raise_day(&mut self, row: usize, other: usize) {
+        let day = |row: usize| {
+            let end = (row + 1) * (self.length + DAY);
+            end - DAY..end
+        };
+        let ranges = [day(row), day(other)];
+        if let Ok([one, other]) = self.rows.get_disjoint_mut(ranges)
+            && *one < *other
+        {
+            one.copy_from_slice(other);
+        }
+    }
+}
+
+fn at(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
