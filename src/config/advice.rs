@@ -50,7 +50,16 @@ pub fn advice(config: &Config) -> Vec<String> {
         if issuer.unlisted == Unlisted::Good {
             lines.push(format!("issuer[{index}].unlisted: \"good\" for serials never issued is forbidden by ETSI EN 319 411-1 and the CSBR; feed the issued serials instead"));
         }
-        if issuer.issued.is_empty() && issuer.unlisted == Unlisted::Unauthorized {
+        if let Some(push) = &issuer.issued_push {
+            lines.extend(open_file(
+                &push.token_file,
+                &format!("issuer[{index}].issued_push.token_file"),
+            ));
+        }
+        if issuer.issued.is_empty()
+            && issuer.issued_push.is_none()
+            && issuer.unlisted == Unlisted::Unauthorized
+        {
             lines.push(format!("issuer[{index}].issued: none, so every serial that is not revoked gets `unauthorized`"));
         }
         for (number, responder) in issuer.responders.iter().enumerate() {

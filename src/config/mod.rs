@@ -242,10 +242,19 @@ pub struct IssuerConfig {
     pub certificate: PathBuf,
     pub crls: Vec<CrlConfig>,
     pub issued: Vec<PathBuf>,
+    /// Whether serials may be pushed, and by whom.
+    pub issued_push: Option<PushConfig>,
     pub unlisted: Unlisted,
     pub validity: Duration,
     pub archive_cutoff: bool,
     pub responders: Vec<ResponderConfig>,
+}
+
+/// Who may push serials.
+#[derive(Debug, Clone)]
+pub struct PushConfig {
+    /// Holds the bearer token to be shown.
+    pub token_file: PathBuf,
 }
 
 /// Where accepted CRLs are kept, and how they are fetched.
@@ -425,6 +434,12 @@ impl Config {
                 wrong(
                     field("responder"),
                     "no responder; give its key and certificate",
+                );
+            }
+            if issuer.issued_push.is_some() && self.admin.is_none() {
+                wrong(
+                    field("issued_push"),
+                    "serials are pushed to the admin address, and there is none; set `admin`",
                 );
             }
             for (number, responder) in issuer.responders.iter().enumerate() {

@@ -13,7 +13,7 @@ use serde::{
 
 use super::{
     AnchorConfig, ClockConfig, Config, CrlConfig, CrlPlace, Http, IssuerConfig, JournalConfig,
-    KeyConfig, KeyPlace, PinSource, ResponderConfig, RevocationConfig, SuccessorConfig,
+    KeyConfig, KeyPlace, PinSource, PushConfig, ResponderConfig, RevocationConfig, SuccessorConfig,
     TokenKeyConfig, TokenName, TsuConfig,
     units::{Size, Span},
 };
@@ -322,12 +322,19 @@ struct IssuerSpec {
     crl: Vec<CrlSpec>,
     #[serde(default)]
     issued: Vec<PathBuf>,
+    issued_push: Option<PushSpec>,
     #[serde(default)]
     unlisted: Unlisted,
     validity: Option<Span>,
     #[serde(default)]
     archive_cutoff: bool,
     responder: OneOrMany<ResponderSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PushSpec {
+    token_file: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
@@ -444,6 +451,9 @@ impl Spec {
                     .map(|crl| crl.resolve(base))
                     .collect(),
                 issued: issuer.issued.into_iter().map(at).collect(),
+                issued_push: issuer.issued_push.map(|push| PushConfig {
+                    token_file: at(push.token_file),
+                }),
                 unlisted: issuer.unlisted,
                 // The shortest the BR allow, so that a revocation shows soonest.
                 validity: span(issuer.validity, Duration::from_secs(8 * 3600)),

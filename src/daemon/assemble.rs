@@ -9,6 +9,7 @@ use std::{
 };
 
 use aws_lc_rs::rand;
+use zeroize::Zeroizing;
 
 use super::token_key::key_on_token;
 
@@ -22,7 +23,8 @@ use crate::{
     io::{
         anchor,
         clock_report::{self, ChronyClock, Helper},
-        feed::{Feed, Place, Wanted, kept::Kept},
+        feed::{Feed, IssuedSources, Place, Wanted, kept::Kept},
+        http::issued::BearerToken,
         http_client,
         kernel_clock::{DemoClock, KernelClock},
         pkcs11::{self, Modules},
@@ -48,6 +50,8 @@ pub struct Parts {
     pub tsus: Option<TsuSet>,
     pub issuers: Option<Issuers>,
     pub feeds: Vec<Feed>,
+    /// For each feed the issuer's name and the token that pushes serials to it, if that is wanted.
+    pub push_tokens: Vec<Option<(String, BearerToken)>>,
     /// Who time-stamps the log's checkpoints.
     pub anchor: Option<anchor::Settings>,
     pub clock: Arc<dyn Clock>,
@@ -95,7 +99,8 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         .flat_map(TsuSet::all)
         .map(|tsu| tsu.terms().tolerance())
         .max();
-    let (issuers, feeds, cautions) = assembly.issuers();
+    let mut push_tokens = Vec::new();
+    let (issuers, feeds, cautions) = assembly.issuers(&mut push_tokens);
     if !assembly.problems.is_empty() {
         return Err(assembly.problems);
     }
@@ -109,6 +114,7 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         tsus,
         issuers,
         feeds,
+        push_tokens,
         anchor,
         clock,
         cautions,
@@ -226,10 +232,14 @@ impl Assembly<'_> {
         )
     }
 
-    fn issuers(&mut self) -> (Option<Issuers>, Vec<Feed>, Vec<String>) {
+    fn issuers(
+        &mut self,
+        push_tokens: &mut Vec<Option<(String, BearerToken)>>,
+    ) -> (Option<Issuers>, Vec<Feed>, Vec<String>) {
         let (mut issuers, mut feeds, mut cautions) = (Vec::new(), Vec::new(), Vec::new());
         for (index, issuer) in self.config.issuers.iter().enumerate() {
             let field = format!("issuer[{index}]");
+            let token = self.push_token(&field, issuer);
             if let Some((issuer, feed)) = self.issuer(&field, issuer) {
                 if let Some(missing) = issuer.snapshot().uncovered() {
                     cautions.push(format!(
@@ -237,6 +247,7 @@ impl Assembly<'_> {
                         issuer.name
                     ));
                 }
+                push_tokens.push(token.map(|token| (issuer.name.clone(), token)));
                 issuers.push(issuer);
                 feeds.push(feed);
             }
@@ -277,11 +288,17 @@ impl Assembly<'_> {
             }
         }
         let revocation = &self.config.revocation;
+        let kept = Kept::new(revocation.dir.clone());
+        let pushed = kept.path(&certificate, "pushed").with_extension("issued");
+        let issued = IssuedSources {
+            paths: issuer.issued.clone(),
+            pushed: issuer.issued_push.is_some().then_some(pushed),
+        };
         let opened = Feed::open(
             certificate.clone(),
             crls,
-            issuer.issued.clone(),
-            &Kept::new(revocation.dir.clone()),
+            issued,
+            &kept,
             revocation.fetch_timeout,
         );
         let feed = match opened {
@@ -306,6 +323,17 @@ impl Assembly<'_> {
             certificate,
         };
         Some((issuer, feed))
+    }
+
+    fn push_token(&mut self, field: &str, issuer: &IssuerConfig) -> Option<BearerToken> {
+        let path = &issuer.issued_push.as_ref()?.token_file;
+        let field = format!("{field}.issued_push.token_file");
+        let said = |error: &dyn Display| format!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(path).map(Zeroizing::new);
+        let text = text.map_err(|error| said(&format_args!("cannot be read: {error}")));
+        let text = self.take(&field, text)?;
+        let token = BearerToken::new(&text).map_err(|error| said(&error));
+        self.take(&field, token)
     }
 
     fn responder(

@@ -18,11 +18,16 @@ use crate::{
     audit::event::Event,
     config::{ClockSource, Config, JournalConfig, Problem},
     io::{
-        anchor, feed,
+        anchor,
+        feed::{
+            self,
+            pushed::{self, Accepting},
+        },
         http::{
             Public,
             admin::Admin,
             body::BodyLimits,
+            issued::IssuedFeed,
             listener::{self, ListenerLimits},
             log::PublicLog,
         },
@@ -53,7 +58,7 @@ pub fn check(config: &Config) -> Result<Vec<String>, Vec<Problem>> {
 /// Serves until SIGTERM or SIGINT. `ready` is called once, when every socket accepts.
 pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Problem>> {
     let modules = Modules::default();
-    let parts = assemble(config, &modules)?;
+    let mut parts = assemble(config, &modules)?;
     let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
     let public = bind(config, "listen", &config.listen)?;
     let admin = bind(config, "admin", config.admin.as_slice())?;
@@ -67,12 +72,14 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
     for caution in mended.iter().chain(&parts.cautions) {
         tracing::warn!("{caution}");
     }
+    let pushes = accept_pushes(&mut parts);
+    let pushes = pushes.map_err(|error| wrong("revocation.dir", error.to_string()))?;
     chronicle::started(&journal, config, &parts.certificates);
     let addresses = Addresses {
         public: addresses(&public),
         admin: addresses(&admin).pop(),
     };
-    let started = Appliance::start(config, parts, &journal, public, admin);
+    let started = Appliance::start(config, parts, &journal, public, admin, pushes);
     let appliance = started.map_err(|error| {
         wrong(
             "",
@@ -98,6 +105,7 @@ struct Appliance {
     public: listener::Workers,
     admin: listener::Workers,
     feeds: feed::Followers,
+    accepting: Vec<Accepting>,
     anchor: Option<anchor::Follower>,
     chronicle: Chronicle,
     runtime: tokio::runtime::Runtime,
@@ -111,6 +119,7 @@ impl Appliance {
         journal: &Journal,
         public: Vec<TcpListener>,
         admin: Vec<TcpListener>,
+        (issued, accepting): (Vec<IssuedFeed>, Vec<Accepting>),
     ) -> std::io::Result<Self> {
         let Parts {
             tsus,
@@ -175,6 +184,7 @@ impl Appliance {
             clock,
             troubles: Box::new(troubles),
             feeds: feeds.orders().clone(),
+            issued,
         });
         let publish = config.journal.publish;
         let service = Arc::new(Public {
@@ -203,6 +213,7 @@ impl Appliance {
             .build()?;
         Ok(Self {
             feeds,
+            accepting,
             anchor,
             chronicle,
             admin: listener::serve("admin", &admin, 1, &operator_limits, move |request| {
@@ -236,6 +247,7 @@ impl Appliance {
         self.public.stop();
         self.admin.stop();
         self.feeds.stop();
+        self.accepting.into_iter().for_each(Accepting::stop);
         if let Some(anchor) = self.anchor {
             anchor.stop();
         }
@@ -243,6 +255,23 @@ impl Appliance {
         self.chronicle.stop();
         told
     }
+}
+
+/// Starts to take the serials that CAs push, where that is configured.
+fn accept_pushes(parts: &mut Parts) -> std::io::Result<(Vec<IssuedFeed>, Vec<Accepting>)> {
+    let (mut issued, mut all) = (Vec::new(), Vec::new());
+    let tokens = parts.push_tokens.drain(..);
+    for (feed, token) in parts.feeds.iter_mut().zip(tokens) {
+        if let (Some((name, token)), Some((pushes, accepting))) = (token, pushed::accept(feed)?) {
+            issued.push(IssuedFeed {
+                name,
+                token,
+                pushes,
+            });
+            all.push(accepting);
+        }
+    }
+    Ok((issued, all))
 }
 
 fn settings(config: &JournalConfig) -> Settings {

@@ -1,5 +1,6 @@
 //! The operator's side: `/livez` (the process serves), `/readyz` (it can do its work; why not, in words),
-//! `/metrics` (Prometheus), `/clock` (JSON, for `gnomon clock`), and `POST /crl/refresh` (for `gnomon crl refresh`).
+//! `/metrics` (Prometheus), `/clock` (JSON, for `gnomon clock`), `POST /crl/refresh` (for `gnomon crl refresh`), and
+//! `POST /issued/NAME` (for the CA).
 
 use std::{fmt, sync::Arc};
 
@@ -10,7 +11,11 @@ use hyper::{
     header::{ALLOW, HeaderValue},
 };
 
-use super::{Answer, plain, whole};
+use super::{
+    Answer,
+    issued::{self, IssuedFeed},
+    plain, whole,
+};
 use crate::{
     clock::Clock,
     io::{clock_status, feed::Orders, metrics::Metrics},
@@ -24,12 +29,16 @@ pub struct Admin {
     pub troubles: Box<dyn Fn() -> Vec<String> + Send + Sync>,
     /// Told when CRLs are to be looked for at once.
     pub feeds: Orders,
+    /// Those that serials may be pushed to.
+    pub issued: Vec<IssuedFeed>,
 }
 
 impl Admin {
     /// Answers one request.
     pub async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        let does = request.uri().path() == "/crl/refresh";
+        let path = request.uri().path();
+        let issuer = path.strip_prefix("/issued/").map(str::to_owned);
+        let does = path == "/crl/refresh" || issuer.is_some();
         let allowed = match *request.method() {
             Method::POST => does,
             Method::GET | Method::HEAD => !does,
@@ -42,6 +51,10 @@ impl Admin {
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static(allowed));
             return answer;
+        }
+        if let Some(name) = issuer {
+            let (parts, body) = request.into_parts();
+            return issued::respond(&self.issued, &name, &parts.headers, body).await;
         }
         match request.uri().path() {
             "/" => plain(

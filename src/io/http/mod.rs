@@ -1,10 +1,11 @@
 //! The public HTTP side: [`Public`] holds the services and answers one request after another,
 //! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`body`] reads bodies
 //! within their bounds, [`timestamp`] and [`status`] speak the two protocols' HTTP, [`log`] shows the
-//! public log, [`admin`] is the operator's side.
+//! public log, [`admin`] is the operator's side, where [`issued`] takes a CA's serials.
 
 pub mod admin;
 pub mod body;
+pub mod issued;
 pub mod listener;
 pub mod log;
 mod page;
