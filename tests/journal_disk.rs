@@ -3,52 +3,14 @@
 
 mod support;
 
-use std::{fs, path::PathBuf, process::Command};
+use std::fs;
 
 use support::{
-    Folder, Gnomon, http, prepare, run,
+    Folder, Gnomon, http, prepare,
+    small_disk::SmallDisk,
     stamps::{Stamp, assert_recorded, post, query, recorded, verify},
     wait_for,
 };
-
-/// A file system in memory, mounted where the journal of a demo in `dir` will be; it goes with its holder.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(dir: &Folder, size: &str) -> Self {
-        let journal = dir.join("journal");
-        fs::create_dir_all(&journal).unwrap();
-        let (size, path) = (format!("size={size}"), dir.path("journal"));
-        as_root(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs", &path]);
-        Self(journal)
-    }
-
-    /// Fills it but for so many octets.
-    fn fill_but(&self, octets: usize) {
-        let state = rustix::fs::statvfs(&self.0).unwrap();
-        let free = usize::try_from(state.f_bavail * state.f_frsize).unwrap();
-        fs::write(self.filler(), vec![1; free - octets]).unwrap();
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        as_root(&["umount", "--lazy", self.0.to_str().unwrap()]);
-    }
-}
-
-/// Mounting is root's; CI is that, and others have sudo.
-fn as_root(command: &[&str]) {
-    let id = Command::new("id").arg("-u").output().unwrap();
-    match id.stdout.starts_with(b"0\n") {
-        true => run(command[0], &command[1..]),
-        false => run("sudo", command),
-    };
-}
 
 fn start(dir: Folder, journal: &str) -> Gnomon {
     let (listen, admin) = prepare(&dir);
@@ -97,7 +59,7 @@ fn sealed_answers_flow(gnomon: &Gnomon) {
 #[test]
 fn little_space_stops_tokens_until_there_is_room_again() {
     let dir = Folder::new();
-    let disk = SmallDisk::mount(&dir, "16m");
+    let disk = SmallDisk::mount(dir.join("journal"), "16m");
     let gnomon = start(dir, "warn_free = \"8MiB\"\nstop_free = \"4MiB\"\n");
     let request = post("/tsa", &query(&gnomon.dir));
     assert!(Stamp::granted(&http(gnomon.listen, &request).body).is_some());
@@ -127,7 +89,7 @@ fn little_space_stops_tokens_until_there_is_room_again() {
 #[test]
 fn a_failed_write_is_final_until_a_restart_and_loses_nothing() {
     let dir = Folder::new();
-    let disk = SmallDisk::mount(&dir, "8m");
+    let disk = SmallDisk::mount(dir.join("journal"), "8m");
     let thresholds = "warn_free = \"1B\"\nstop_free = \"1B\"\nkeep_tokens = true\n";
     let gnomon = start(dir, thresholds);
     let request = post("/tsa", &query(&gnomon.dir));

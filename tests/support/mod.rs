@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test program uses its own part
 
 pub mod chrony;
+pub mod small_disk;
 pub mod stamps;
 pub mod token;
 
