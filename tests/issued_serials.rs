@@ -140,6 +140,8 @@ fn what_a_ca_pushes_is_good_at_once_and_after_a_kill() {
     assert_eq!(length(&gnomon.dir), first);
     assert_eq!(push_as_ca(&gnomon, &format!("{serial} 2028-03-01")).0, 204);
     assert_eq!(length(&gnomon.dir), 2 * first);
+    let pushes = |gnomon: &Gnomon| gnomon.metric(&["gnomon_issued_pushes_total", "demo", "204"]);
+    assert_eq!(pushes(&gnomon), 4.0);
     let gnomon = killed_and_started(gnomon, |_| {});
     assert!(is_good(&gnomon, serial) && !is_good(&gnomon, "5A00"));
     assert!(

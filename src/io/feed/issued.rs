@@ -3,38 +3,25 @@
 //! holds all of it together.
 
 use std::{
-    collections::{HashMap, HashSet},
     fs::File,
-    hash::{BuildHasher, RandomState},
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
-    FeedError, INTERVAL,
+    FeedError,
+    folder::Folder,
     pushed_file::{self, Contents},
     source::{Stamp, stamp},
 };
 use crate::{
     revocation::{Issued, Serials},
-    wire::{certificate::Certificate, crl::CertificateList, issuance::Issuance},
+    wire::certificate::Certificate,
 };
 
 /// The longest line of a list: a serial and a notAfter take 160 octets, the rest is comment.
 const LONGEST_LINE: u64 = 4 << 10;
-
-/// The largest file in a folder of certificates.
-const LARGEST_CERTIFICATE: u64 = 16 << 20;
-
-/// How many times longer than a look through a folder the next one has to wait: one of ten million files that changes
-/// all the time shall not keep a core busy.
-const REST: u32 = 10;
-
-/// A folder can change again without a new stamp for as long as the file system's clock stands still, some
-/// milliseconds; clocks of file servers differ by more.
-const UNSETTLED: u64 = 2;
 
 /// Where serials come from.
 #[derive(Debug, Clone, Default)]
@@ -164,15 +151,14 @@ impl IssuedLists {
     pub fn refresh(&mut self, errors: &mut Vec<FeedError>) -> bool {
         let mut changed = false;
         for source in &mut self.sources {
-            let looked = source.look(&self.issuer);
-            if let Err(error) = looked {
-                let failure = error.to_string();
-                if source.failure.as_ref() != Some(&failure) {
-                    errors.push(error);
-                }
-                source.failure = Some(failure);
-            } else if source.is_new {
-                source.failure = None;
+            if source.folder.as_ref().is_some_and(Folder::rests) {
+                continue;
+            }
+            let error = source.look(&self.issuer).err();
+            let failure = error.as_ref().map(ToString::to_string);
+            if failure != source.failure {
+                errors.extend(error);
+                source.failure = failure;
             }
             changed |= source.is_new;
         }
@@ -244,7 +230,7 @@ impl Listed {
         let is_same = now == self.stamp && now.is_some();
         if self.path.is_dir() {
             let folder = self.folder.get_or_insert_default();
-            if (is_same && !folder.is_unsettled()) || folder.rests() {
+            if is_same && !folder.is_unsettled() {
                 return Ok(());
             }
             let (serials, failure) = folder.read_new(&self.path, now, issuer)?;
@@ -295,138 +281,4 @@ fn read_list(path: &Path) -> Result<Serials, FeedError> {
             .map_err(|error| wrong(error.to_string()))?;
     }
     Ok(serials)
-}
-
-/// What is known of a folder of certificates. A certificate that leaves it has been issued all the same.
-#[derive(Debug, Default)]
-struct Folder {
-    /// Names and stamps of the files that were read, hashed: a folder can have millions.
-    seen: HashSet<u64>,
-    hasher: RandomState,
-    /// Files that are no certificates, or not yet.
-    pending: HashMap<PathBuf, Stamp>,
-    /// It changed so shortly before it was read that it may have changed again.
-    is_fresh: bool,
-    /// When it is looked at again.
-    rest: Option<Instant>,
-}
-
-impl Folder {
-    /// Whether there may be something new though the folder's stamp is old.
-    fn is_unsettled(&self) -> bool {
-        let changed = |(path, old): (&PathBuf, &Stamp)| stamp(path) != *old;
-        self.is_fresh || self.pending.iter().any(changed)
-    }
-
-    fn rests(&self) -> bool {
-        self.rest.is_some_and(|rest| Instant::now() < rest)
-    }
-
-    /// The serials of the files that are new since the last time, and what was wrong with some of them.
-    fn read_new(
-        &mut self,
-        path: &Path,
-        now: Stamp,
-        issuer: &Certificate,
-    ) -> Result<(Serials, Option<FeedError>), FeedError> {
-        let unreadable = |error| FeedError::Unreadable {
-            path: path.to_owned(),
-            error,
-        };
-        let start = Instant::now();
-        self.is_fresh = is_fresh(now);
-        let (mut serials, mut seen) = (Serials::default(), HashSet::new());
-        let (mut pending, mut failures) = (HashMap::new(), Vec::new());
-        for entry in std::fs::read_dir(path).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let stamp = stamp(&path);
-            let key = self.hasher.hash_one((path.file_name(), stamp));
-            if self.seen.contains(&key) {
-                seen.insert(key);
-                pending.extend(self.pending.remove_entry(&path));
-                continue;
-            }
-            if !path.is_file() {
-                continue;
-            }
-            match read_certificates(&path, stamp, issuer, &mut serials) {
-                Ok(()) => {
-                    seen.insert(key);
-                }
-                // Tried again until it can be read.
-                Err(error @ FeedError::Unreadable { .. }) => {
-                    failures.push(error);
-                    pending.insert(path, None);
-                }
-                Err(error) => {
-                    failures.push(error);
-                    seen.insert(key);
-                    pending.insert(path, stamp);
-                }
-            }
-        }
-        (self.seen, self.pending) = (seen, pending);
-        let rest = start.elapsed() * REST;
-        self.rest = start.checked_add(rest).filter(|_| rest > INTERVAL);
-        let others = failures.len().saturating_sub(1);
-        let failure = failures.into_iter().next().map(|first| match others {
-            0 => first,
-            _ => FeedError::Issued {
-                path: path.to_owned(),
-                what: format!("{first}; the same or worse with {others} other files"),
-            },
-        });
-        Ok((serials, failure))
-    }
-}
-
-fn is_fresh(stamp: Stamp) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or(Duration::ZERO).as_secs();
-    stamp.is_some_and(|(_, _, seconds, _)| {
-        now.abs_diff(u64::try_from(seconds).unwrap_or(0)) < UNSETTLED
-    })
-}
-
-/// Takes the serials of `issuer`'s certificates in a file. Certificates of others are passed over, and so is what else
-/// a CA publishes: CRLs, and PEM blocks with other labels.
-fn read_certificates(
-    path: &Path,
-    stamp: Stamp,
-    issuer: &Certificate,
-    serials: &mut Serials,
-) -> Result<(), FeedError> {
-    if path.extension().is_some_and(|extension| extension == "crl") {
-        return Ok(());
-    }
-    if stamp.is_some_and(|(_, length, ..)| length > LARGEST_CERTIFICATE) {
-        return Err(FeedError::Issued {
-            path: path.to_owned(),
-            what: format!("is no certificate: it has more than {LARGEST_CERTIFICATE} octets"),
-        });
-    }
-    let content = std::fs::read(path).map_err(|error| FeedError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
-    let all = match Issuance::read_all(&content) {
-        Ok(all) => all,
-        Err(_) if is_something_else(&content) => return Ok(()),
-        Err(error) => {
-            return Err(FeedError::Certificate {
-                path: path.to_owned(),
-                error,
-            });
-        }
-    };
-    for issuance in all.iter().filter(|issuance| issuance.is_by(issuer)) {
-        serials.add(issuance.serial(), issuance.not_after().into());
-    }
-    Ok(())
-}
-
-fn is_something_else(content: &[u8]) -> bool {
-    let has = |text: &[u8]| content.windows(text.len()).any(|window| window == text);
-    CertificateList::parse(content).is_ok()
-        || (has(b"-----BEGIN ") && !has(b"-----BEGIN CERTIFICATE-----"))
 }

@@ -3,6 +3,7 @@
 //! [`follow`] keeps all feeds current on threads of their own.
 
 mod fetch;
+mod folder;
 mod issued;
 pub mod kept;
 pub mod pushed;

@@ -68,8 +68,11 @@ pub fn read(path: &Path) -> io::Result<Contents> {
             contents.torn = octets(frame.len());
             return Ok(contents);
         };
-        let (first, more) = contents.damage.unwrap_or((end, 0));
-        contents.damage = Some((first, more + gap));
+        // None where another process has just written it to its end.
+        if gap > 0 {
+            let (first, more) = contents.damage.unwrap_or((end, 0));
+            contents.damage = Some((first, more + gap));
+        }
         contents.end += gap;
         file.seek(SeekFrom::Start(contents.end))?;
     }

@@ -138,10 +138,10 @@ fn issued_serials_come_from_lists_and_from_certificates() {
     let mut feed = open(&ca, &folder, crl, sources).unwrap();
     assert_eq!(status(&feed, 7), SerialStatus::Issued);
     assert_eq!(status(&feed, 1), SerialStatus::Unlisted);
-    // Half a certificate is told once, and its second half is noticed.
+    // Half a certificate is most likely being written, and its second half is noticed.
     let der = ca.certificate.der();
     fs::write(certificates.0.join("1.der"), &der[..99]).unwrap();
-    assert_eq!((refresh(&mut feed).len(), refresh(&mut feed).len()), (1, 0));
+    assert!(refresh(&mut feed).is_empty());
     assert_eq!(status(&feed, 7), SerialStatus::Issued);
     fs::write(certificates.0.join("1.der"), der).unwrap();
     assert!(refresh(&mut feed).is_empty());

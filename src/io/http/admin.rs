@@ -54,7 +54,7 @@ impl Admin {
         }
         if let Some(name) = issuer {
             let (parts, body) = request.into_parts();
-            return issued::respond(&self.issued, &name, &parts.headers, body).await;
+            return issued::respond(&self.issued, &name, &parts.headers, body, &self.metrics).await;
         }
         match request.uri().path() {
             "/" => plain(

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     audit::tree::sha256,
-    io::feed::pushed::{PushError, Pushes},
+    io::{
+        feed::pushed::{PushError, Pushes},
+        metrics::Metrics,
+    },
     revocation::Serials,
 };
 
@@ -85,6 +88,7 @@ pub async fn respond(
     name: &str,
     headers: &HeaderMap,
     body: Incoming,
+    metrics: &Metrics,
 ) -> Answer {
     let Some(feed) = feeds.iter().find(|feed| feed.name == name) else {
         return unread(
@@ -101,6 +105,12 @@ pub async fn respond(
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         return answer;
     }
+    let answer = take(feed, body).await;
+    metrics.issued_push(&feed.name, answer.status().as_u16());
+    answer
+}
+
+async fn take(feed: &IssuedFeed, body: Incoming) -> Answer {
     let content = match body::read(body, LIMITS).await {
         Ok(content) => content,
         Err(error) => {

@@ -37,6 +37,7 @@ pub struct Metrics {
     journal_free: IntGauge,
     clock: ClockMetrics,
     crls: CrlMetrics,
+    issued_pushes: IntCounterVec,
     anchor_failures: IntCounter,
     anchored_records: IntGauge,
     anchor_time: IntGauge,
@@ -132,6 +133,11 @@ impl Metrics {
             )?,
             clock: ClockMetrics::new(&registry)?,
             crls: CrlMetrics::new(&registry)?,
+            issued_pushes: counters(
+                "gnomon_issued_pushes_total",
+                "Pushes of issued serials with the issuer's token, by issuer and HTTP status.",
+                &["issuer", "status"],
+            )?,
             anchor_failures: IntCounter::new(
                 "gnomon_journal_anchor_failures_total",
                 "Times that the checkpoint could not be time-stamped by the other TSA.",
@@ -179,6 +185,12 @@ impl Metrics {
     /// When the table of leap seconds expires, where it can be read.
     pub fn leap_table(&self, expiry: Option<Seconds>) {
         self.clock.leap_table(expiry);
+    }
+
+    /// How a push of serials that this issuer has issued was answered.
+    pub fn issued_push(&self, issuer: &str, status: u16) {
+        let labels = [issuer, &status.to_string()];
+        self.issued_pushes.with_label_values(&labels).inc();
     }
 
     /// How a CRL source stands.
