@@ -5,55 +5,7 @@ mod support;
 
 use std::fs;
 
-use support::{Folder, Gnomon, openssl_ca, run, said, wait_for};
-
-/// `openssl ca` over the demo's issuing CA, to make CRLs of any content.
-struct Ca<'a> {
-    dir: &'a Folder,
-}
-
-impl<'a> Ca<'a> {
-    fn new(dir: &'a Folder) -> Self {
-        openssl_ca(dir);
-        Self { dir }
-    }
-
-    fn revoke(&self, name: &str, reason: &str) {
-        let (config, file) = (self.dir.path("ca.cnf"), self.dir.path(name));
-        run(
-            "openssl",
-            &[
-                "ca",
-                "-config",
-                &config,
-                "-revoke",
-                &file,
-                "-crl_reason",
-                reason,
-            ],
-        );
-    }
-
-    /// Writes a CRL with this number beside the one in force.
-    fn crl(&self, number: &str, validity: &[&str]) -> String {
-        fs::write(self.dir.join("number"), format!("{number}\n")).unwrap();
-        let (config, out) = (self.dir.path("ca.cnf"), self.dir.path("next.crl"));
-        run(
-            "openssl",
-            &[
-                &["ca", "-config", &config, "-gencrl", "-out", &out],
-                validity,
-            ]
-            .concat(),
-        );
-        out
-    }
-
-    /// Puts a CRL in the place of the one in force.
-    fn publish(&self, file: &str) {
-        fs::rename(file, self.dir.join("issuing.crl")).unwrap();
-    }
-}
+use support::{Folder, Gnomon, ca::Ca, run, said, wait_for};
 
 /// What `openssl ocsp` says of one certificate, verified where there is something to verify.
 fn ask(gnomon: &Gnomon, options: &[&str]) -> String {

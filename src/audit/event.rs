@@ -26,6 +26,17 @@ pub enum Event {
         /// When it begins to sign: this start, or a successor's hour.
         from: String,
     },
+    /// The CRLs that are followed here say of one of our own certificates that it is revoked, and its key has
+    /// stopped; or that it no longer is.
+    CertificateRevoked {
+        /// Whose it is, such as a TSU by its name.
+        of: String,
+        subject: String,
+        serial: String,
+        /// When, and why (RFC 5280 5.3.1); null where it no longer is.
+        revoked: Option<String>,
+        reason: Option<&'static str>,
+    },
     /// A key was made or destroyed by `gnomon keys`.
     Key { action: String, details: Value },
     CrlAccepted {
@@ -99,6 +110,7 @@ impl Event {
             Self::ClockLatched { .. } => 16,
             Self::ClockReset { .. } => 17,
             Self::LeapSecond { .. } => 18,
+            Self::CertificateRevoked { .. } => 19,
         }
     }
 
@@ -122,6 +134,7 @@ impl Event {
             16 => "clock latched",
             17 => "clock reset",
             18 => "leap second",
+            19 => "certificate revoked",
             _ => "unknown",
         }
     }

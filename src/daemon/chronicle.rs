@@ -1,6 +1,6 @@
 //! What the journal is told beside tokens: [`started`] at the start, and [`Chronicle`] what happens meanwhile, on
-//! a thread of its own: the clock proven or lost, refusals by count, and what `gnomon keys` has left in the
-//! journal's inbox.
+//! a thread of its own: the clock proven or lost, our own certificates revoked, refusals by count, and what
+//! `gnomon keys` has left in the journal's inbox.
 
 use std::{
     path::PathBuf,
@@ -21,8 +21,11 @@ use crate::{
         leap_table,
         metrics::Metrics,
     },
-    service::timestamp::Outcome,
-    wire::{time::Seconds, tsp::FailInfo},
+    service::{
+        own_certificates::{Change, OwnCertificates},
+        timestamp::Outcome,
+    },
+    wire::{crl::reason_name, time::Seconds, tsp::FailInfo},
 };
 
 /// How often the clock and the inbox are looked at.
@@ -66,6 +69,7 @@ impl Chronicle {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         tsus: Vec<String>,
+        own_certificates: OwnCertificates,
         inbox: Inbox,
         leap_table: Option<PathBuf>,
     ) -> std::io::Result<Self> {
@@ -74,6 +78,7 @@ impl Chronicle {
             journal,
             clock,
             metrics,
+            own_certificates,
             inbox,
             proven: None,
             unproven_since: Some(Instant::now()),
@@ -84,6 +89,8 @@ impl Chronicle {
                 .flat_map(|tsu| outcomes().map(|outcome| (tsu.clone(), outcome, 0)))
                 .collect(),
         };
+        // Before anything is served: what was revoked while the appliance stood still must not sign even once.
+        watch.look_at_own_certificates();
         let thread = std::thread::Builder::new().name("chronicle".into());
         let thread = thread.spawn(move || {
             let mut counted = Instant::now();
@@ -195,10 +202,26 @@ fn say(transition: &Transition) {
     }
 }
 
+fn alarm(change: &Change) {
+    let (of, subject, serial) = (&change.of, &change.subject, hex::encode(&change.serial));
+    match change.revocation {
+        Some(revocation) => tracing::error!(
+            "ALARM: {of}: its certificate {subject} (serial {serial}) was revoked on {} ({}), so its key signs nothing \
+             any more; find out why, and give it a new key and certificate",
+            revocation.time,
+            reason_name(revocation.reason)
+        ),
+        None => tracing::warn!(
+            "{of}: its certificate {subject} (serial {serial}) is no longer revoked; its key signs again"
+        ),
+    }
+}
+
 struct Watch {
     journal: Journal,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    own_certificates: OwnCertificates,
     inbox: Inbox,
     proven: Option<bool>,
     /// The start, until the clock is proven for the first time or it was said that it is not.
@@ -211,6 +234,7 @@ struct Watch {
 
 impl Watch {
     fn look(&mut self) {
+        self.look_at_own_certificates();
         self.metrics.journal(self.journal.figures());
         match self.clock.news() {
             Some(news) => {
@@ -246,6 +270,15 @@ impl Watch {
             self.table_read = Some(Instant::now());
             self.look_at_leap_table();
         }
+    }
+
+    fn look_at_own_certificates(&self) {
+        for change in self.own_certificates.look(self.clock.reading()) {
+            self.journal.note(&change.event());
+            alarm(&change);
+        }
+        self.metrics
+            .own_certificates(self.own_certificates.revoked());
     }
 
     /// A clock that keeps no account of itself.

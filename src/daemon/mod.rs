@@ -36,7 +36,7 @@ use crate::{
         pkcs11::Modules,
         systemd,
     },
-    service::{status::Statuses, timestamp::Timestamping},
+    service::{own_certificates::OwnCertificates, status::Statuses, timestamp::Timestamping},
     tsa::set::TsuSet,
 };
 use assemble::{Parts, assemble};
@@ -146,6 +146,7 @@ impl Appliance {
             Arc::clone(&clock),
             Arc::clone(&metrics),
             names,
+            OwnCertificates::new(tsus.as_ref(), issuers.as_ref()),
             Inbox::open(&config.journal.dir)?,
             (config.clock.source == ClockSource::Chrony).then(|| config.clock.leap_table.clone()),
         )?;

@@ -65,6 +65,12 @@ impl Issuer {
         wanted.next().or_else(|| at(None)).unwrap_or(0)
     }
 
+    /// Whether the certificate of this responder has been revoked: then what it signed before is not given out.
+    pub fn is_revoked(&self, responder: usize) -> bool {
+        let responder = self.responders.get(responder);
+        responder.is_some_and(|responder| responder.credential().revocation().is_some())
+    }
+
     /// The end that no answer signed now by this responder passes: of what it rests on, and of the certificate.
     pub fn limit(&self, responder: usize, finding: &Finding) -> Option<Seconds> {
         let responder = self.responders.get(responder)?;

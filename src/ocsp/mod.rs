@@ -8,6 +8,8 @@ pub mod issuer;
 pub mod sealed;
 pub mod window;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
 /// A key that signs status for one issuer.
 #[derive(Debug)]
 pub struct Responder {
-    credential: Credential,
+    credential: Arc<Credential>,
     key_hash: Vec<u8>,
     certificate: Option<Bytes>,
     /// From when on it signs, and until when; without an end, for ever.
@@ -37,7 +39,7 @@ impl Responder {
             certificate: delegated.then(|| certificate.der().clone()),
             from: Seconds::EPOCH,
             until: Seconds::END,
-            credential,
+            credential: Arc::new(credential),
         }
     }
 
@@ -58,7 +60,7 @@ impl Responder {
         self.from <= now && now < self.until && self.credential.usable_at(now).is_ok()
     }
 
-    pub const fn credential(&self) -> &Credential {
+    pub const fn credential(&self) -> &Arc<Credential> {
         &self.credential
     }
 }

@@ -284,7 +284,7 @@ impl Statuses {
         let issuer = self.issuers.at(sealed.issuer)?;
         let now = self.clock.reading();
         let expected = responder.unwrap_or_else(|| issuer.responder(std::iter::empty(), now));
-        if sealed.responder != expected {
+        if sealed.responder != expected || issuer.is_revoked(sealed.responder) {
             return None;
         }
         let snapshot = issuer.snapshot();

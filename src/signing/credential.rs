@@ -1,12 +1,15 @@
 //! A key and its certificate meet once, here: [`Credential::prove`] shows that they belong together and
 //! that the certificate may do the job, and whoever holds a [`Credential`] need not ask again, but for
-//! the dates ([`Credential::usable_at`]).
+//! the dates and a revocation ([`Credential::usable_at`]).
 
 use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwapOption;
 
 use super::Signer;
 use crate::wire::{
     certificate::{Certificate, CertificateError},
+    crl::reason_name,
     oid,
     time::Seconds,
 };
@@ -63,12 +66,25 @@ pub enum CredentialError {
         "the private key usage period of {0} ended at {1}; give the TSU a new key and certificate"
     )]
     KeyEnded(String, Seconds),
+    #[error(
+        "the certificate of {0} was revoked on {time} ({reason}), so its key signs nothing; give it a new key and certificate",
+        time = .1.time, reason = reason_name(.1.reason)
+    )]
+    Revoked(String, Revocation),
     #[error("the RSA key of {0} has {1} bits; 3072 are the least")]
     ShortRsa(String, usize),
     #[error("the chain of {0} has a gap: {1} was not issued by the certificate after it")]
     BrokenChain(String, String),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+}
+
+/// That a certificate was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    pub time: Seconds,
+    /// reasonCode (RFC 5280 5.3.1).
+    pub reason: Option<u8>,
 }
 
 /// A signer that may do its job, with its certificate and the intermediates above it.
@@ -80,6 +96,8 @@ pub struct Credential {
     not_after: Seconds,
     key_not_before: Option<Seconds>,
     key_not_after: Option<Seconds>,
+    /// What the CA has said of the certificate since it was proved.
+    revocation: ArcSwapOption<Revocation>,
 }
 
 impl Credential {
@@ -131,12 +149,16 @@ impl Credential {
             signer,
             key_not_before,
             key_not_after,
+            revocation: ArcSwapOption::empty(),
         }
     }
 
-    /// Whether certificate and key may be used at `now`: validity and PrivateKeyUsagePeriod.
+    /// Whether certificate and key may be used at `now`: revocation, validity and PrivateKeyUsagePeriod.
     pub fn usable_at(&self, now: Seconds) -> Result<(), CredentialError> {
         let name = || self.certificate.subject_text();
+        if let Some(revocation) = self.revocation() {
+            return Err(CredentialError::Revoked(name(), revocation));
+        }
         if now < self.not_before {
             return Err(CredentialError::NotYetValid(name(), self.not_before));
         }
@@ -148,6 +170,17 @@ impl Credential {
             (_, Some(end)) if now > end => Err(CredentialError::KeyEnded(name(), end)),
             _ => Ok(()),
         }
+    }
+
+    /// The revocation of the certificate, if its CA has told one.
+    pub fn revocation(&self) -> Option<Revocation> {
+        self.revocation.load().as_deref().copied()
+    }
+
+    /// From now on the certificate counts as revoked, or, with `None`, as no longer so. Whoever uses the
+    /// credential sees it at the next [`Credential::usable_at`].
+    pub fn set_revocation(&self, revocation: Option<Revocation>) {
+        self.revocation.store(revocation.map(Arc::new));
     }
 
     pub const fn certificate(&self) -> &Certificate {

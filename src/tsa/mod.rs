@@ -91,6 +91,12 @@ impl Tsu {
         }
     }
 
+    /// Who signs, and who will.
+    pub fn signatories(&self) -> impl Iterator<Item = &Signatory> {
+        let successor = self.successor.iter().map(|(_, successor)| successor);
+        std::iter::once(&self.signatory).chain(successor)
+    }
+
     /// When the last key that is known stops signing.
     pub fn end(&self) -> Seconds {
         self.successor

@@ -1,6 +1,8 @@
 //! The key that signs for a TSU, and its time: [`Signatory`]. A TSU has one at any instant; a successor takes
 //! over at the instant that the operator named, and every token is built from the one that signs it.
 
+use std::sync::Arc;
+
 use crate::{
     signing::credential::{Credential, CredentialError},
     wire::{cms::TokenTemplate, time::Seconds, tst_info},
@@ -15,7 +17,7 @@ const FIFTEEN_MONTHS: u64 = 455 * 86_400;
 /// A credential with what it puts into every token.
 #[derive(Debug)]
 pub struct Signatory {
-    credential: Credential,
+    credential: Arc<Credential>,
     template: TokenTemplate,
     tsa_field: Vec<u8>,
     /// The end of signing, if the profile sets one before the certificate does.
@@ -49,11 +51,11 @@ impl Signatory {
             template: TokenTemplate::new(certificate, credential.chain(), algorithm),
             tsa_field,
             profile_end,
-            credential,
+            credential: Arc::new(credential),
         }
     }
 
-    pub const fn credential(&self) -> &Credential {
+    pub const fn credential(&self) -> &Arc<Credential> {
         &self.credential
     }
 

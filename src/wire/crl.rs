@@ -43,6 +43,22 @@ pub enum CrlFormatError {
     Reason,
 }
 
+/// The name of a CRLReason (RFC 5280 5.3.1).
+pub const fn reason_name(reason: Option<u8>) -> &'static str {
+    match reason {
+        Some(1) => "keyCompromise",
+        Some(2) => "cACompromise",
+        Some(3) => "affiliationChanged",
+        Some(4) => "superseded",
+        Some(5) => "cessationOfOperation",
+        Some(6) => "certificateHold",
+        Some(8) => "removeFromCRL",
+        Some(9) => "privilegeWithdrawn",
+        Some(10) => "aACompromise",
+        _ => "unspecified",
+    }
+}
+
 /// A serial's content octets as hexadecimal digits for messages; long ones are cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SerialText(Vec<u8>);

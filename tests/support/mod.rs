@@ -2,6 +2,7 @@
 //! program, [`http`] a plain exchange of octets. Every process started here is stopped here.
 #![allow(dead_code)] // each test program uses its own part
 
+pub mod ca;
 pub mod chrony;
 pub mod small_disk;
 pub mod stamps;
@@ -150,6 +151,13 @@ impl Gnomon {
         let head =
             format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}Connection: close\r\n\r\n");
         http(self.listen, head.as_bytes())
+    }
+
+    /// What `/readyz` answers.
+    pub fn ready(&self) -> (u16, String) {
+        let request = b"GET /readyz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        let ready = http(self.admin, request);
+        (ready.status, String::from_utf8(ready.body).unwrap())
     }
 
     /// What `openssl ocsp` says of one of the demo's certificates; it verifies the answer by the chain.

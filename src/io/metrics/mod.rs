@@ -35,6 +35,7 @@ pub struct Metrics {
     journal_records: IntGauge,
     journal_signed: IntGauge,
     journal_free: IntGauge,
+    own_certificates: IntGauge,
     clock: ClockMetrics,
     crls: CrlMetrics,
     issued_pushes: IntCounterVec,
@@ -131,6 +132,10 @@ impl Metrics {
                 "gnomon_journal_free_bytes",
                 "Free space where the journal is.",
             )?,
+            own_certificates: gauge(
+                "gnomon_own_certificates_revoked",
+                "Certificates of TSUs and responders that are revoked by the CRLs followed here.",
+            )?,
             clock: ClockMetrics::new(&registry)?,
             crls: CrlMetrics::new(&registry)?,
             issued_pushes: counters(
@@ -196,6 +201,12 @@ impl Metrics {
     /// How a CRL source stands.
     pub fn crl(&self, source: &str, crl: Option<&VerifiedCrl>, failures: u64) {
         self.crls.show(source, crl, failures);
+    }
+
+    /// How many of our own certificates are revoked.
+    pub fn own_certificates(&self, revoked: usize) {
+        let revoked = i64::try_from(revoked).unwrap_or(i64::MAX);
+        self.own_certificates.set(revoked);
     }
 
     /// How the journal stands.
