@@ -4,10 +4,12 @@
 
 mod assemble;
 mod chronicle;
+mod refresh;
 pub mod token_key;
 
 use std::{
     net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -34,13 +36,14 @@ use crate::{
         journal::{self, Journal, Opened, Settings, inbox::Inbox},
         metrics::Metrics,
         pkcs11::Modules,
-        systemd,
+        sealed_answers, systemd,
     },
     service::{own_certificates::OwnCertificates, status::Statuses, timestamp::Timestamping},
     tsa::set::TsuSet,
 };
 use assemble::{Parts, assemble};
 use chronicle::Chronicle;
+use refresh::Refresher;
 
 /// Where the appliance is reached, with the ports that the kernel chose where 0 was configured.
 #[derive(Debug, Clone)]
@@ -107,6 +110,9 @@ struct Appliance {
     feeds: feed::Followers,
     accepting: Vec<Accepting>,
     anchor: Option<anchor::Follower>,
+    refresher: Option<Refresher>,
+    /// What has sealed answers to save, and where.
+    to_save: Option<(Arc<Statuses>, PathBuf)>,
     chronicle: Chronicle,
     runtime: tokio::runtime::Runtime,
     is_stuck: Box<dyn Fn() -> bool>,
@@ -167,6 +173,18 @@ impl Appliance {
                 )
             })
             .map(Arc::new);
+        let sealed = sealed_answers::path(&config.revocation.dir);
+        if let Some(statuses) = &statuses {
+            match sealed_answers::take(&sealed, config.sealed_answers) {
+                Ok(saved) => statuses.take_back(saved),
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        let refresher = statuses
+            .clone()
+            .map(|statuses| Refresher::begin(statuses, Arc::clone(&metrics)))
+            .transpose()?;
+        let to_save = statuses.clone().map(|statuses| (statuses, sealed));
         let troubles = {
             let (timestamping, statuses) = (timestamping.clone(), statuses.clone());
             let journal = journal.clone();
@@ -216,6 +234,8 @@ impl Appliance {
             feeds,
             accepting,
             anchor,
+            refresher,
+            to_save,
             chronicle,
             admin: listener::serve("admin", &admin, 1, &operator_limits, move |request| {
                 Arc::clone(&operator).respond(request)
@@ -249,6 +269,12 @@ impl Appliance {
         self.admin.stop();
         self.feeds.stop();
         self.accepting.into_iter().for_each(Accepting::stop);
+        if let Some(refresher) = self.refresher {
+            refresher.stop();
+        }
+        if let Some((statuses, path)) = self.to_save {
+            save(&statuses, &path);
+        }
         if let Some(anchor) = self.anchor {
             anchor.stop();
         }
@@ -273,6 +299,21 @@ fn accept_pushes(parts: &mut Parts) -> std::io::Result<(Vec<IssuedFeed>, Vec<Acc
         }
     }
     Ok((issued, all))
+}
+
+/// Without the file the next start only has to sign again.
+fn save(statuses: &Statuses, path: &Path) {
+    let answers = statuses.to_save();
+    if answers.is_empty() {
+        return;
+    }
+    match sealed_answers::save(path, &answers) {
+        Ok(()) => tracing::info!("{} sealed answers saved for the next start", answers.len()),
+        Err(error) => tracing::warn!(
+            "{}: the sealed answers cannot be saved: {error}; the next start signs them again",
+            path.display()
+        ),
+    }
 }
 
 fn settings(config: &JournalConfig) -> Settings {

@@ -16,5 +16,6 @@ pub mod leap_table;
 pub mod metrics;
 pub mod pkcs11;
 mod places;
+pub mod sealed_answers;
 pub mod softkey;
 pub mod systemd;

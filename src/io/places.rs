@@ -1,7 +1,8 @@
 //! Places at a key: [`Places::permit`] gives one, waits a little for one, or says at once that there is none.
 //! As many signatures as there are sessions are made at once, and one job more waits at each, so that no
 //! session idles between two. Anybody may use an idle key; a reserve of the places is for time-stamps alone,
-//! so that no flood of status requests keeps tokens waiting.
+//! so that no flood of status requests keeps tokens waiting. What can wait ([`Share::WhenIdle`]) has a place only
+//! where a session stands idle, and another one for whoever comes next if the key has several.
 
 use std::{
     sync::{
@@ -27,6 +28,8 @@ pub struct Places {
     time_stamps: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
+    /// Places that must be free before what can wait has one.
+    idle: usize,
 }
 
 impl Places {
@@ -39,6 +42,8 @@ impl Places {
             time_stamps: Arc::new(Semaphore::new(reserve)),
             waiting: AtomicUsize::new(0),
             most_waiting: sessions.saturating_mul(WAITERS),
+            // With this one taken, a session is left for whoever comes next, unless there is only one.
+            idle: all - sessions.saturating_sub(2),
         }
     }
 
@@ -47,6 +52,13 @@ impl Places {
         let reserved = share == Share::TimeStamp;
         let anybody = || Arc::clone(&self.anybody);
         let time_stamps = || Arc::clone(&self.time_stamps);
+        if share == Share::WhenIdle {
+            let free = self.anybody.available_permits() + self.time_stamps.available_permits();
+            return match anybody().try_acquire_owned() {
+                Ok(place) if free >= self.idle => Ok(Permit::queued(place)),
+                _ => Err(SignError::Busy),
+            };
+        }
         if let Ok(place) = anybody().try_acquire_owned() {
             return Ok(Permit::queued(place));
         }
@@ -117,6 +129,28 @@ mod tests {
         held.clear();
         for _ in 0..8 {
             held.push(places.permit(Share::TimeStamp).await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_can_wait_takes_nothing_but_an_idle_session() {
+        for (sessions, at_once) in [(1, 1), (2, 1), (3, 2), (8, 7)] {
+            let places = Places::new(sessions);
+            let mut held = Vec::new();
+            while let Ok(place) = places.permit(Share::WhenIdle).await {
+                held.push(place);
+            }
+            assert_eq!(held.len(), at_once, "{sessions} sessions");
+            held.clear();
+            let clients: Vec<_> = [Share::TimeStamp, Share::Status]
+                .into_iter()
+                .cycle()
+                .take(sessions)
+                .collect();
+            for share in clients {
+                held.push(places.permit(share).await.unwrap());
+            }
+            assert!(places.permit(Share::WhenIdle).await.is_err());
         }
     }
 

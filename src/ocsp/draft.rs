@@ -1,5 +1,5 @@
 //! From answers and a trusted time to a response: [`Draft::new`] is pure, [`Draft::message`] is what must
-//! be signed, [`Draft::seal`] gives the OCSPResponse.
+//! be signed, [`Draft::seal`] gives the OCSPResponse. What was signed before needs no trusted time: [`resealed`].
 
 use bytes::Bytes;
 
@@ -37,6 +37,16 @@ impl<'a> Draft<'a> {
         archive_cutoff: Option<Seconds>,
         nonce: Option<&[u8]>,
     ) -> Self {
+        Self::of(responder, time.seconds(), answers, archive_cutoff, nonce)
+    }
+
+    fn of(
+        responder: &'a Responder,
+        produced_at: Seconds,
+        answers: &[Judged<'_>],
+        archive_cutoff: Option<Seconds>,
+        nonce: Option<&[u8]>,
+    ) -> Self {
         let singles: Vec<_> = answers
             .iter()
             .map(|judged| SingleResponse {
@@ -50,7 +60,7 @@ impl<'a> Draft<'a> {
         let never_issued = answers.iter().any(|judged| judged.answer.never_issued);
         let response_data = ocsp_response::response_data(
             &responder.key_hash,
-            time.seconds(),
+            produced_at,
             &singles,
             nonce,
             never_issued,
@@ -72,4 +82,22 @@ impl<'a> Draft<'a> {
         let certificate = self.responder.certificate.as_deref();
         ocsp_response::successful(&self.response_data, algorithm, signature, certificate).into()
     }
+}
+
+/// The response that says this of one certificate, if the responder's key has signed just that at `judged`'s window
+/// before.
+pub fn resealed(
+    responder: &Responder,
+    judged: &Judged<'_>,
+    archive_cutoff: Option<Seconds>,
+    signature: &[u8],
+) -> Option<Bytes> {
+    let produced_at = judged.window.signed();
+    let answers = std::slice::from_ref(judged);
+    let draft = Draft::of(responder, produced_at, answers, archive_cutoff, None);
+    let signer = responder.credential.signer();
+    let signed = signer
+        .algorithm()
+        .verify(signer.public_key(), draft.message(), signature);
+    signed.then(|| draft.seal(signature))
 }

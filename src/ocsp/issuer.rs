@@ -6,7 +6,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::Responder;
 use crate::{
-    revocation::{Finding, Snapshot},
+    revocation::{Finding, SerialStatus, Snapshot},
     wire::{
         algorithm::{DigestAlgorithm, SignatureAlgorithm},
         certificate::Certificate,
@@ -69,6 +69,13 @@ impl Issuer {
     pub fn is_revoked(&self, responder: usize) -> bool {
         let responder = self.responders.get(responder);
         responder.is_some_and(|responder| responder.credential().revocation().is_some())
+    }
+
+    /// Whether the serial of this finding is of no certificate that is known of. Where every good one is unlisted,
+    /// since there is no list and the policy says `good`, an unlisted serial is as likely real as any.
+    pub fn is_stranger(&self, snapshot: &Snapshot, finding: &Finding) -> bool {
+        finding.status == SerialStatus::Unlisted
+            && (self.unlisted != Unlisted::Good || snapshot.has_issued_list())
     }
 
     /// The end that no answer signed now by this responder passes: of what it rests on, and of the certificate.

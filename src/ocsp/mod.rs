@@ -1,10 +1,11 @@
 //! Certificate status (RFC 6960, RFC 9919, RFC 9654): an [`issuer::Issuer`] is one CA that is answered
 //! for, a [`Responder`] one key that signs for it. [`answer`] decides what to say, [`window`] for how long
-//! it holds, [`draft`] makes the response, and [`sealed`] keeps it for the next who asks.
+//! it holds, [`draft`] makes the response, and [`sealed`] keeps it for the next who asks, and [`saved`] for after a restart.
 
 pub mod answer;
 pub mod draft;
 pub mod issuer;
+pub mod saved;
 pub mod sealed;
 pub mod window;
 

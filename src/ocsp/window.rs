@@ -13,6 +13,8 @@ const HOUR: u64 = 3_600;
 pub struct Window {
     pub this_update: Seconds,
     pub next_update: Seconds,
+    /// The reading of the clock that it was signed at.
+    signed: Seconds,
     /// From here on a fresh answer is due, if one would say more.
     refresh_at: Seconds,
     /// The end that nothing signed now can pass: of the revocation data or of the certificate.
@@ -42,6 +44,7 @@ impl Window {
         Self {
             this_update,
             next_update,
+            signed: now,
             refresh_at: due,
             limit,
         }
@@ -53,7 +56,33 @@ impl Window {
         if now < self.refresh_at {
             return true;
         }
-        now < self.next_update && self.next_update == self.limit && self.limit == limit
+        now < self.next_update && !self.can_be_bettered(limit)
+    }
+
+    /// Whether an answer signed now, with its end at `limit` at the latest, would hold longer.
+    pub fn can_be_bettered(&self, limit: Seconds) -> bool {
+        self.next_update != self.limit || self.limit != limit
+    }
+
+    /// Whether a fresh answer is due soon: an eighth of the time before clients would have to wait for one.
+    pub const fn nears_refresh(&self, now: Seconds) -> bool {
+        let early = self.refresh_at.since(self.signed) / 8;
+        now.get() >= self.refresh_at.minus(early).get()
+    }
+
+    /// Whether the answer is over.
+    pub fn is_over(&self, now: Seconds) -> bool {
+        now >= self.next_update
+    }
+
+    /// The reading of the clock that it was signed at.
+    pub const fn signed(&self) -> Seconds {
+        self.signed
+    }
+
+    /// The end that nothing signed then could pass.
+    pub const fn limit(&self) -> Seconds {
+        self.limit
     }
 
     /// Seconds for which caches may keep the answer: until a fresh one is due, and never up to nextUpdate
@@ -97,6 +126,16 @@ mod tests {
         assert!(window.holds(limit.minus(1), limit));
         assert!(!window.holds(limit, limit));
         assert!(!window.holds(limit.minus(1), limit.plus(24 * HOUR)));
+    }
+
+    #[test]
+    fn a_fresh_one_is_due_soon_before_it_is_due() {
+        let window = Window::new(NOW, CertStatus::Good, 8 * HOUR, Seconds::END);
+        let life = window.refresh_at.since(NOW);
+        assert!(!window.nears_refresh(NOW.plus(life / 8 * 7 - 1)));
+        assert!(window.nears_refresh(NOW.plus(life - life / 8)));
+        assert!(window.can_be_bettered(Seconds::END));
+        assert!(window.is_over(window.next_update) && !window.is_over(window.refresh_at));
     }
 
     #[test]

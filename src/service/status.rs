@@ -3,9 +3,15 @@
 //! answer, else wait for a place at the key, *then* read the clock and the snapshot, draft, sign, keep.
 //! Many who ask the same at once are answered by one signature.
 
+mod refresh;
+mod saved;
+mod strangers;
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use saved::SavedAnswers;
+use strangers::Budget;
 
 use super::{
     flight::{Flights, Turn},
@@ -29,6 +35,8 @@ use crate::{
     },
 };
 
+pub use refresh::{Refresh, Step};
+
 /// Requests that may wait for an answer that another is fetching. More means that the signer has stopped.
 const WAITERS: usize = 4_096;
 
@@ -37,6 +45,11 @@ pub struct Statuses {
     issuers: Issuers,
     clock: Arc<dyn Clock>,
     answers: SealedAnswers,
+    /// Answers about strangers, apart, so that no flood of serials pushes out real ones.
+    strangers: SealedAnswers,
+    budget: Budget,
+    /// What the process before this one has left and nobody has asked for yet.
+    saved: SavedAnswers,
     nonce: bool,
     flights: Flights<Result<Arc<Sealed>, ErrorStatus>>,
     trouble: Trouble,
@@ -86,6 +99,11 @@ enum Failure {
     Sign(#[from] SignError),
     #[error("too many wait for an answer")]
     Waiters,
+    #[error("too many ask about serials of no certificate")]
+    Strangers,
+    /// Told by who led.
+    #[error("{}", .0.name())]
+    Followed(ErrorStatus),
 }
 
 impl Failure {
@@ -94,8 +112,10 @@ impl Failure {
         match self {
             Self::Request(_) => ErrorStatus::MalformedRequest,
             Self::Issuer => ErrorStatus::Unauthorized,
-            Self::NoStatus(status) => *status,
-            Self::Unproven(_) | Self::Sign(_) | Self::Waiters => ErrorStatus::TryLater,
+            Self::NoStatus(status) | Self::Followed(status) => *status,
+            Self::Unproven(_) | Self::Sign(_) | Self::Waiters | Self::Strangers => {
+                ErrorStatus::TryLater
+            }
             Self::Credential(_) => ErrorStatus::InternalError,
         }
     }
@@ -111,9 +131,10 @@ impl Failure {
     }
 }
 
-/// A request that one responder may answer.
+/// What one responder is to answer.
 struct Question<'a> {
-    request: OcspRequest<'a>,
+    /// At least one.
+    cert_ids: Vec<CertId<'a>>,
     first: CertId<'a>,
     issuer_index: usize,
     issuer: &'a Issuer,
@@ -132,6 +153,9 @@ impl Statuses {
             issuers,
             clock,
             answers: SealedAnswers::new(sealed_answers),
+            strangers: SealedAnswers::new(strangers::most_answers(sealed_answers)),
+            budget: Budget::default(),
+            saved: SavedAnswers::new(sealed_answers),
             nonce,
             flights: Flights::new(WAITERS),
             trouble: Trouble::new("ocsp"),
@@ -213,9 +237,10 @@ impl Statuses {
     }
 
     async fn try_answer(&self, request: &[u8]) -> Result<Reply, Failure> {
-        let question = self.question(OcspRequest::parse(request)?)?;
-        if !self.is_cacheable(&question.request) {
-            let nonce = question.request.nonce().filter(|_| self.nonce);
+        let request = OcspRequest::parse(request)?;
+        let question = self.question(&request)?;
+        if !self.is_cacheable(&request) {
+            let nonce = request.nonce().filter(|_| self.nonce);
             let share = if nonce.is_some() {
                 Share::StatusWithNonce
             } else {
@@ -224,7 +249,7 @@ impl Statuses {
             return Ok(Reply::Fresh(self.sign(&question, share, nonce).await?.body));
         }
         let mut key = question.first.raw.to_vec();
-        if question.request.has_preference() {
+        if request.has_preference() {
             // A CertID is one element, so what follows it cannot make it another's.
             key.extend_from_slice(&question.responder.to_be_bytes());
         }
@@ -235,7 +260,10 @@ impl Statuses {
         }
         match self.flights.join(&key).ok_or(Failure::Waiters)? {
             Turn::Lead(lead) => {
-                let result = self.sign_sealed(&question, &key).await;
+                let result = match self.take_up(&question, &key) {
+                    Some(sealed) => Ok(sealed),
+                    None => self.sign_sealed(&question, &key, Share::Status).await,
+                };
                 lead.land(match &result {
                     Ok(sealed) => Ok(Arc::clone(sealed)),
                     Err(failure) => Err(failure.status()),
@@ -244,23 +272,24 @@ impl Statuses {
             }
             Turn::Follow(follower) => match follower.landed().await {
                 Some(Ok(sealed)) => Ok(Reply::Sealed(sealed)),
-                Some(Err(status)) => Err(Failure::NoStatus(status)),
+                Some(Err(status)) => Err(Failure::Followed(status)),
                 None => Err(Failure::Sign(SignError::Failed)),
             },
         }
     }
 
-    fn question<'a>(&'a self, request: OcspRequest<'a>) -> Result<Question<'a>, Failure> {
-        let mut cert_ids = request.cert_ids();
-        let first = cert_ids.next().ok_or(RequestError::Count)?;
+    fn question<'a>(&'a self, request: &OcspRequest<'a>) -> Result<Question<'a>, Failure> {
+        let cert_ids: Vec<_> = request.cert_ids().collect();
+        let first = *cert_ids.first().ok_or(RequestError::Count)?;
         let issuer_index = self.issuers.find(&first).ok_or(Failure::Issuer)?;
-        if cert_ids.any(|cert_id| self.issuers.find(&cert_id) != Some(issuer_index)) {
+        let mut others = cert_ids.iter().skip(1);
+        if others.any(|cert_id| self.issuers.find(cert_id) != Some(issuer_index)) {
             return Err(Failure::Issuer);
         }
         let issuer = self.issuers.at(issuer_index).ok_or(Failure::Issuer)?;
         let responder = issuer.responder(request.preferred(), self.clock.reading());
         Ok(Question {
-            request,
+            cert_ids,
             first,
             issuer_index,
             issuer,
@@ -280,7 +309,8 @@ impl Statuses {
         serial: &[u8],
         responder: Option<usize>,
     ) -> Option<Arc<Sealed>> {
-        let sealed = self.answers.find(key)?;
+        let found = self.answers.find(key);
+        let sealed = found.or_else(|| self.strangers.find(key))?;
         let issuer = self.issuers.at(sealed.issuer)?;
         let now = self.clock.reading();
         let expected = responder.unwrap_or_else(|| issuer.responder(std::iter::empty(), now));
@@ -298,17 +328,24 @@ impl Statuses {
         &self,
         question: &Question<'_>,
         key: &[u8],
+        share: Share,
     ) -> Result<Arc<Sealed>, Failure> {
-        let signed = self.sign(question, Share::Status, None).await?;
-        let sealed = Arc::new(Sealed::new(
-            signed.body,
-            signed.window,
-            signed.said,
-            question.issuer_index,
-            question.responder,
-        ));
-        self.answers.keep(key, Arc::clone(&sealed));
-        Ok(sealed)
+        let signed = self.sign(question, share, None).await?;
+        Ok(self.keep(question, key, signed))
+    }
+
+    fn keep(&self, question: &Question<'_>, key: &[u8], signed: Signed) -> Arc<Sealed> {
+        let is_stranger = signed.is_stranger;
+        let sealed = signed.sealed(question);
+        // A serial may have come onto the list since, or gone from it.
+        let (here, not_here) = if is_stranger {
+            (&self.strangers, &self.answers)
+        } else {
+            (&self.answers, &self.strangers)
+        };
+        here.keep(key, Arc::clone(&sealed));
+        not_here.remove(key);
+        sealed
     }
 
     async fn sign(
@@ -319,7 +356,14 @@ impl Statuses {
     ) -> Result<Signed, Failure> {
         let issuer = question.issuer;
         // What needs no signature takes no place at the key.
-        question.judge(&issuer.snapshot(), self.clock.reading())?;
+        let now = self.clock.reading();
+        let judgement = question.judge(&issuer.snapshot(), now)?;
+        let share = if judgement.is_stranger {
+            self.budget.take(now).ok_or(Failure::Strangers)?;
+            Share::WhenIdle
+        } else {
+            share
+        };
         let responder = issuer
             .responders
             .get(question.responder)
@@ -329,43 +373,57 @@ impl Statuses {
         let time = self.clock.trusted()?;
         let now = time.seconds();
         responder.credential().usable_at(now)?;
-        let draft;
-        let (said, window);
-        {
-            let snapshot = issuer.snapshot();
-            let answers = question.judge(&snapshot, now)?;
-            said = snapshot.status(question.first.serial, now);
-            window = answers.first().ok_or(RequestError::Count)?.window;
-            draft = Draft::new(responder, &time, &answers, issuer.archive_cutoff, nonce);
-        }
+        let judgement = question.judge(&issuer.snapshot(), now)?;
+        let window = judgement.answers.first().ok_or(RequestError::Count)?.window;
+        let cutoff = issuer.archive_cutoff;
+        let draft = Draft::new(responder, &time, &judgement.answers, cutoff, nonce);
         let signature = signer.sign(permit, draft.message()).await?;
         Ok(Signed {
             body: draft.seal(&signature),
             window,
-            said,
+            said: judgement.said,
+            is_stranger: judgement.is_stranger,
         })
     }
 }
 
 impl<'a> Question<'a> {
     /// What to say of each CertID, in order; one that cannot be answered stands for all.
-    fn judge(&self, snapshot: &Snapshot, now: Seconds) -> Result<Vec<Judged<'a>>, Failure> {
+    fn judge(&self, snapshot: &Snapshot, now: Seconds) -> Result<Judgement<'a>, Failure> {
         let issuer = self.issuer;
-        let judge = |cert_id: CertId<'a>| -> Result<_, Failure> {
+        let mut judgement = Judgement {
+            answers: Vec::with_capacity(self.cert_ids.len()),
+            said: SerialStatus::Stale,
+            is_stranger: false,
+        };
+        for cert_id in &self.cert_ids {
             let finding = snapshot.look_up(cert_id.serial, now);
+            if judgement.answers.is_empty() {
+                judgement.said = finding.status;
+            }
+            judgement.is_stranger |= issuer.is_stranger(snapshot, &finding);
             let limit = issuer
                 .limit(self.responder, &finding)
                 .ok_or(Failure::Issuer)?;
             let answer = answer(finding.status, issuer.unlisted).map_err(Failure::NoStatus)?;
             let window = Window::new(now, answer.status, issuer.validity, limit);
-            Ok(Judged {
+            judgement.answers.push(Judged {
                 cert_id: cert_id.raw,
                 answer,
                 window,
-            })
-        };
-        self.request.cert_ids().map(judge).collect()
+            });
+        }
+        Ok(judgement)
     }
+}
+
+/// What to say, from one state of the snapshot.
+struct Judgement<'a> {
+    answers: Vec<Judged<'a>>,
+    /// Of the first certificate.
+    said: SerialStatus,
+    /// Some serial is of no certificate that is known of.
+    is_stranger: bool,
 }
 
 /// A signed response and what it says of the first certificate.
@@ -373,6 +431,20 @@ struct Signed {
     body: Bytes,
     window: Window,
     said: SerialStatus,
+    is_stranger: bool,
+}
+
+impl Signed {
+    fn sealed(self, question: &Question<'_>) -> Arc<Sealed> {
+        let (issuer, responder) = (question.issuer_index, question.responder);
+        Arc::new(Sealed::new(
+            self.body,
+            self.window,
+            self.said,
+            issuer,
+            responder,
+        ))
+    }
 }
 
 impl fmt::Debug for Statuses {

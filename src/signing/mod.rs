@@ -17,6 +17,8 @@ pub enum Share {
     TimeStamp,
     Status,
     StatusWithNonce,
+    /// What nobody waits for, or nobody can count on: only where the device is idle, and at once or not at all.
+    WhenIdle,
 }
 
 /// Why there is no signature.

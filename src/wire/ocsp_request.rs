@@ -175,6 +175,11 @@ impl<'a> OcspRequest<'a> {
 }
 
 impl<'a> CertId<'a> {
+    /// From octets that begin with one.
+    pub fn first(octets: &'a [u8]) -> Result<Self, DerError> {
+        Self::read(&mut Reader::new(octets))
+    }
+
     fn read(fields: &mut Reader<'a>) -> Result<Self, DerError> {
         let element = fields.expect(tag::SEQUENCE)?;
         let mut fields = element.reader();

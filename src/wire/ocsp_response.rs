@@ -1,11 +1,11 @@
-//! OCSPResponse (RFC 6960 4.2.1), written only: [`response_data`] makes what gets signed,
-//! [`successful`] the finished response, [`error`] one that carries no status at all.
+//! OCSPResponse (RFC 6960 4.2.1), written: [`response_data`] makes what gets signed, [`successful`] the
+//! finished response, [`error`] one that carries no status at all. Read is only the [`signature`] of our own.
 
 use super::{
     algorithm::SignatureAlgorithm,
     oid::{self, ObjectIdentifier},
     time::Seconds,
-    tlv::{self, header_len, put, put_header, tag},
+    tlv::{self, DerError, Reader, header_len, put, put_header, tag},
 };
 
 /// OCSPResponseStatus but for successful.
@@ -146,6 +146,21 @@ pub fn successful(
     out
 }
 
+/// The signature of a response that [`successful`] has made.
+pub fn signature(response: &[u8]) -> Result<&[u8], DerError> {
+    let mut response = Reader::whole(response, tag::SEQUENCE)?.reader();
+    response.expect(tag::ENUMERATED)?;
+    let explicit = response.expect(tag::context_constructed(0))?;
+    let mut bytes = Reader::whole(explicit.value, tag::SEQUENCE)?.reader();
+    bytes.expect(tag::OID)?;
+    let basic = bytes.expect(tag::OCTET_STRING)?;
+    let mut basic = Reader::whole(basic.value, tag::SEQUENCE)?.reader();
+    basic.expect(tag::SEQUENCE)?;
+    basic.expect(tag::SEQUENCE)?;
+    let bits = basic.expect(tag::BIT_STRING)?.value;
+    bits.strip_prefix(&[0]).ok_or(DerError::Value)
+}
+
 /// An unsigned OCSPResponse that says only why there is no status.
 pub const fn error(status: ErrorStatus) -> [u8; 5] {
     [tag::SEQUENCE, 3, tag::ENUMERATED, 1, status.code()]
@@ -206,6 +221,21 @@ fn put_extensions(out: &mut Vec<u8>, number: u8, extensions: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_signature_is_found_again() {
+        let data = response_data(&[7; 20], Seconds::EPOCH, &[], None, false);
+        for certificate in [None, Some(&[tag::SEQUENCE, 0][..])] {
+            let response = successful(
+                &data,
+                SignatureAlgorithm::EcdsaSha256,
+                &[5, 0, 9],
+                certificate,
+            );
+            assert_eq!(signature(&response), Ok(&[5, 0, 9][..]));
+            assert!(signature(&response[1..]).is_err());
+        }
+    }
 
     #[test]
     fn errors_are_five_octets() {

@@ -30,6 +30,7 @@ pub struct Metrics {
     statuses: IntCounterVec,
     /// The busiest series of [`Metrics::statuses`], found once.
     sealed: IntCounter,
+    refreshed: IntCounter,
     refusals: IntCounterVec,
     key_ends: IntGaugeVec,
     journal_records: IntGauge,
@@ -157,6 +158,14 @@ impl Metrics {
             )?,
             sealed: statuses.with_label_values(&["sealed"]),
             statuses,
+            refreshed: {
+                let counter = IntCounter::new(
+                    "gnomon_ocsp_refreshed_total",
+                    "Sealed answers signed again before a client had to wait for it.",
+                )?;
+                registry.register(Box::new(counter.clone()))?;
+                counter
+            },
             refusals: counters(
                 "gnomon_http_refusals_total",
                 "HTTP requests that reached no service, by reason.",
@@ -260,6 +269,11 @@ impl Metrics {
             other => self.statuses.with_label_values(&[other.label()]).inc(),
         }
         self.status_seconds.observe(taken.as_secs_f64());
+    }
+
+    /// One sealed answer was signed again.
+    pub fn refreshed(&self) {
+        self.refreshed.inc();
     }
 
     /// One request reached no service.
