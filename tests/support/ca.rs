@@ -15,6 +15,11 @@ impl<'a> Ca<'a> {
         Self { dir }
     }
 
+    /// One that was made before, with what it has revoked.
+    pub const fn open(dir: &'a Folder) -> Self {
+        Self { dir }
+    }
+
     pub fn revoke(&self, name: &str, reason: &str) {
         let (config, file) = (self.dir.path("ca.cnf"), self.dir.path(name));
         run(
