@@ -106,6 +106,35 @@ fn a_revoked_tsu_stops_and_a_lifted_hold_lets_it_go_on() {
 }
 
 #[test]
+fn a_crl_that_has_run_out_still_stops_a_tsu() {
+    let gnomon = serve(|config| config);
+    let ca = Ca::new(&gnomon.dir);
+    ca.revoke("tsu-rsa.pem", "superseded");
+    ca.publish(&ca.crl("7FFFFFFF01", &["-crlsec", "4"]));
+    wait_for("the TSU to stop", || {
+        stamp(&gnomon, "/tsa/rsa")
+            .contains("due to system failure")
+            .then_some(())
+    });
+    wait_for("the CRL's end", || {
+        gnomon
+            .ready()
+            .1
+            .contains("its CRL ran out at")
+            .then_some(())
+    });
+    // A look or two later, and after a restart.
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    assert!(stamp(&gnomon, "/tsa/rsa").contains("due to system failure"));
+    gnomon.signal("TERM");
+    let (listen, admin) = (gnomon.listen, gnomon.admin);
+    let (_, dir) = gnomon.ended();
+    let gnomon = Gnomon::serve(dir, listen, admin);
+    assert!(stamp(&gnomon, "/tsa/rsa").contains("due to system failure"));
+    assert!(stamp(&gnomon, "/tsa/ecdsa").contains("Status: Granted."));
+}
+
+#[test]
 fn a_revoked_responder_stops_and_another_takes_over() {
     let gnomon = serve(|config| config);
     let ca = Ca::new(&gnomon.dir);

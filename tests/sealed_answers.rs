@@ -23,7 +23,7 @@ use gnomon::{
         saved::Saved,
         sealed::Sealed,
     },
-    revocation::{Issued, Snapshot, verify},
+    revocation::{Issued, LastDay, Serials, Snapshot, verify},
     service::status::{Refresh, Reply, Statuses, Step},
     signing::{
         BoxFuture, Permit, Share, SignError, Signer,
@@ -106,6 +106,14 @@ struct World {
 }
 
 /// Serials that are on the list, as INTEGER content octets.
+fn issued(serials: &[Vec<u8>]) -> Serials {
+    let mut issued = Serials::default();
+    for serial in serials {
+        issued.add(serial, LastDay::UNKNOWN);
+    }
+    issued
+}
+
 fn listed(number: u16) -> Vec<u8> {
     [&[0x11, 0x22], &number.to_be_bytes()[..]].concat()
 }
@@ -242,7 +250,7 @@ fn snapshot(dir: &Folder, options: &[&str], with_list: bool) -> Snapshot {
     let good = Certificate::read_all(&good).unwrap().remove(0);
     let mut serials: Vec<_> = (0..2_000).map(listed).collect();
     serials.push(good.serial().to_vec());
-    let issued = with_list.then(|| Arc::new(Issued::new(serials)));
+    let issued = with_list.then(|| Arc::new(Issued::new(issued(&serials))));
     Snapshot::new(vec![Arc::new(crl)], issued)
 }
 
@@ -389,7 +397,10 @@ async fn strangers_cost_no_more_than_their_own_small_budget() {
         let mut serials: Vec<_> = (0..2_000).map(listed).collect();
         serials.push(stranger(19_063));
         let old = world.snapshot.load_full();
-        let new = Snapshot::new(old.crls().to_vec(), Some(Arc::new(Issued::new(serials))));
+        let new = Snapshot::new(
+            old.crls().to_vec(),
+            Some(Arc::new(Issued::new(issued(&serials)))),
+        );
         world.snapshot.store(Arc::new(new));
         assert!(world.statuses.sealed(&request).is_none());
         world.ask(&stranger(19_063)).await.unwrap();
