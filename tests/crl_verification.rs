@@ -8,8 +8,9 @@ use std::{
 };
 
 use gnomon::{
-    revocation::{CrlError, Scope, ScopeError, SerialStatus, Snapshot, VerifiedCrl},
-    revocation::{supersedes, verify},
+    revocation::{
+        CrlError, Part, Retained, Scope, ScopeError, SerialStatus, Snapshot, VerifiedCrl, verify,
+    },
     wire::certificate::Certificate,
 };
 
@@ -153,9 +154,9 @@ fn der_and_pem_say_the_same() {
     assert_eq!(from_der.len(), 3);
 
     let now = from_der.this_update();
-    let seven_days = from_der.next_update().unwrap().since(now);
+    let seven_days = from_der.next_update().since(now);
     assert_eq!(seven_days, 7 * 86_400);
-    let snapshot = Snapshot::new(vec![from_der.into()], None);
+    let snapshot = Snapshot::new(vec![Some(Part::new(from_der, Retained::default()))], None);
     let found = |serial: &[u8]| match snapshot.status(serial, now) {
         SerialStatus::Revoked { time, reason } => Some((time.to_string(), reason)),
         SerialStatus::Unlisted => None,
@@ -328,15 +329,15 @@ fn a_number_does_not_go_back() {
     let read = |crl: &[u8]| ca.judged(crl, None).unwrap();
     let (first, second) = (ca.crl(""), ca.crl(""));
     let (first, second) = (read(&first), read(&second));
-    assert_eq!(supersedes(&second, &first), Ok(()));
+    assert_eq!(first.mark().admits(&second.mark()), Ok(()));
     assert!(matches!(
-        supersedes(&first, &second),
+        second.mark().admits(&first.mark()),
         Err(CrlError::NumberWentBack { .. })
     ));
     fs::write(ca.folder.join("number"), "1001\n").unwrap();
     let same = read(&ca.crl("-crldays 3"));
     assert!(matches!(
-        supersedes(&same, &second),
+        second.mark().admits(&same.mark()),
         Err(CrlError::SameNumber(_))
     ));
 }

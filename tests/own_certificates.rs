@@ -164,7 +164,7 @@ fn a_revoked_responder_stops_and_another_takes_over() {
     assert!(stamp(&gnomon, "/tsa/ecdsa").contains("Status: Granted."));
 
     // The same with a second responder.
-    ca.responder("second");
+    ca.responder("second", "P-256");
     gnomon.signal("TERM");
     let (listen, admin) = (gnomon.listen, gnomon.admin);
     let (_, dir) = gnomon.ended();

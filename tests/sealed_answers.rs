@@ -19,11 +19,11 @@ use gnomon::{
     io::softkey,
     ocsp::{
         Responder,
-        issuer::{Issuer, Issuers, Unlisted},
+        issuer::{ArchiveCutoff, Issuer, Issuers, Unlisted},
         saved::Saved,
         sealed::Sealed,
     },
-    revocation::{Issued, LastDay, Serials, Snapshot, verify},
+    revocation::{Issued, LastDay, Part, Retained, Serials, Snapshot, verify},
     service::status::{Refresh, Reply, Statuses, Step},
     signing::{
         BoxFuture, Permit, Share, SignError, Signer,
@@ -33,6 +33,7 @@ use gnomon::{
         algorithm::{DigestAlgorithm, SignatureAlgorithm},
         certificate::{Certificate, PublicKey},
         ocsp_response::ErrorStatus,
+        oid,
         time::Seconds,
         tlv::{self, tag},
     },
@@ -103,6 +104,8 @@ struct World {
     busy: Arc<AtomicBool>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     statuses: Arc<Statuses>,
+    /// The algorithm that clients ask for.
+    preference: Option<SignatureAlgorithm>,
 }
 
 /// Serials that are on the list, as INTEGER content octets.
@@ -124,10 +127,16 @@ fn stranger(number: u32) -> Vec<u8> {
 
 impl World {
     fn new(unlisted: Unlisted, with_list: bool) -> Self {
-        Self::with(unlisted, with_list, 8 * HOUR, "ocsp", prepared())
+        Self::with(unlisted, with_list, 8 * HOUR, &["ocsp"], prepared())
     }
 
-    fn with(unlisted: Unlisted, with_list: bool, validity: u64, key: &str, dir: Folder) -> Self {
+    fn with(
+        unlisted: Unlisted,
+        with_list: bool,
+        validity: u64,
+        keys: &[&str],
+        dir: Folder,
+    ) -> Self {
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap();
@@ -139,14 +148,18 @@ impl World {
         };
         let issuing = certificate("issuing.pem");
         let (made, busy) = (Arc::default(), Arc::default());
-        let signer = Arc::new(Counting {
-            key: softkey::load(&dir.join(format!("{key}.key")), None, 1).unwrap(),
-            made: Arc::clone(&made),
-            busy: Arc::clone(&busy),
-        });
         let role = Role::DelegatedResponder { issuer: &issuing };
-        let own = certificate(&format!("{key}.pem"));
-        let credential = Credential::prove(role, own, vec![], signer, clock.reading()).unwrap();
+        let responder = |key: &&str| {
+            let signer = Arc::new(Counting {
+                key: softkey::load(&dir.join(format!("{key}.key")), None, 1).unwrap(),
+                made: Arc::clone(&made),
+                busy: Arc::clone(&busy),
+            });
+            let own = certificate(&format!("{key}.pem"));
+            let credential = Credential::prove(role, own, vec![], signer, clock.reading());
+            Responder::new(credential.unwrap(), true)
+        };
+        let responders = keys.iter().map(responder).collect();
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot(&dir, &[], with_list)));
         let issuer = Issuer {
             name: "demo".into(),
@@ -154,8 +167,9 @@ impl World {
             snapshot: Arc::clone(&snapshot),
             unlisted,
             validity,
-            archive_cutoff: None,
-            responders: vec![Responder::new(credential, true)],
+            archive_cutoff: ArchiveCutoff::None,
+            retired: false,
+            responders,
         };
         let issuers = Issuers::new(vec![issuer]).unwrap();
         let statuses = Statuses::new(issuers, Arc::<Hands>::clone(&clock), true, 3_200);
@@ -166,14 +180,15 @@ impl World {
             busy,
             snapshot,
             statuses: Arc::new(statuses),
+            preference: None,
         }
     }
 
     /// The same host after a restart, with this much changed.
-    fn restarted(self, validity: u64, key: &str) -> Self {
+    fn restarted(self, validity: u64, keys: &[&str]) -> Self {
         let now = self.clock.now.load(Relaxed);
         let snapshot = self.snapshot.load_full();
-        let world = Self::with(Unlisted::Unauthorized, true, validity, key, self.dir);
+        let world = Self::with(Unlisted::Unauthorized, true, validity, keys, self.dir);
         world.snapshot.store(snapshot);
         world.clock.now.store(now, Relaxed);
         world
@@ -201,8 +216,20 @@ impl World {
                 &tlv::wrap(tag::INTEGER, &[serial]),
             ],
         );
-        // Request in requestList in TBSRequest in OCSPRequest.
-        (0..4).fold(cert_id, |inner, _| tlv::wrap(tag::SEQUENCE, &[&inner]))
+        // In requestList in TBSRequest in OCSPRequest.
+        let list = tlv::wrap(tag::SEQUENCE, &[&tlv::wrap(tag::SEQUENCE, &[&cert_id])]);
+        let wanted = self.preference.map(|algorithm| {
+            let wanted = tlv::wrap(tag::SEQUENCE, &[&algorithm.identifier()]);
+            let value = tlv::wrap(tag::SEQUENCE, &[&wanted]);
+            let id = tlv::wrap(tag::OID, &[oid::OCSP_PREF_SIG_ALGS.as_bytes()]);
+            let value = tlv::wrap(tag::OCTET_STRING, &[&value]);
+            let extension = tlv::wrap(tag::SEQUENCE, &[&id, &value]);
+            let list = tlv::wrap(tag::SEQUENCE, &[&extension]);
+            tlv::wrap(tag::context_constructed(2), &[&list])
+        });
+        let wanted = wanted.unwrap_or_default();
+        let tbs = tlv::wrap(tag::SEQUENCE, &[&list, &wanted]);
+        tlv::wrap(tag::SEQUENCE, &[&tbs])
     }
 
     /// As io/http asks.
@@ -235,7 +262,7 @@ impl World {
 fn prepared() -> Folder {
     let dir = Folder::new();
     prepare(&dir);
-    Ca::new(&dir).responder("second");
+    Ca::new(&dir).responder("second", "P-384");
     dir
 }
 
@@ -251,7 +278,7 @@ fn snapshot(dir: &Folder, options: &[&str], with_list: bool) -> Snapshot {
     let mut serials: Vec<_> = (0..2_000).map(listed).collect();
     serials.push(good.serial().to_vec());
     let issued = with_list.then(|| Arc::new(Issued::new(issued(&serials))));
-    Snapshot::new(vec![Arc::new(crl)], issued)
+    Snapshot::new(vec![Some(Part::new(crl, Retained::default()))], issued)
 }
 
 #[tokio::test]
@@ -398,7 +425,7 @@ async fn strangers_cost_no_more_than_their_own_small_budget() {
         serials.push(stranger(19_063));
         let old = world.snapshot.load_full();
         let new = Snapshot::new(
-            old.crls().to_vec(),
+            old.parts().to_vec(),
             Some(Arc::new(Issued::new(issued(&serials)))),
         );
         world.snapshot.store(Arc::new(new));
@@ -430,7 +457,7 @@ async fn what_was_saved_comes_back_octet_for_octet() {
     world.pass(HOUR);
     let saved = world.statuses.to_save();
     assert_eq!(saved.len(), 100);
-    let world = world.restarted(8 * HOUR, "ocsp");
+    let world = world.restarted(8 * HOUR, &["ocsp"]);
     world.statuses.take_back(saved);
     for (number, before) in (0..100).zip(&before) {
         let after = world.ask(&listed(number)).await.unwrap();
@@ -445,10 +472,10 @@ async fn what_was_saved_comes_back_octet_for_octet() {
     assert_eq!(world.refresh(&mut refresh).await, 1);
     // What nobody has asked for yet is saved again, until it is over.
     let saved = world.statuses.to_save();
-    let world = world.restarted(8 * HOUR, "ocsp");
+    let world = world.restarted(8 * HOUR, &["ocsp"]);
     world.statuses.take_back(saved);
     assert_eq!(world.statuses.to_save().len(), 100);
-    let world = world.restarted(8 * HOUR, "ocsp");
+    let world = world.restarted(8 * HOUR, &["ocsp"]);
     world.pass(8 * HOUR);
     assert_eq!(world.statuses.to_save().len(), 0);
 }
@@ -475,7 +502,7 @@ async fn what_was_saved_and_is_no_longer_true_does_not_come_back() {
         &|saved| saved.limit = saved.signed.plus(60),
     ];
     for forge in forgeries {
-        world = world.restarted(8 * HOUR, "ocsp");
+        world = world.restarted(8 * HOUR, &["ocsp"]);
         world.pass(300);
         world.statuses.take_back(changed(forge));
         let after = world.ask(&serial).await.unwrap();
@@ -496,7 +523,7 @@ async fn what_was_saved_and_is_no_longer_true_does_not_come_back() {
         ("ocsp", 8 * HOUR, &|world| world.pass(4 * HOUR)),
     ];
     for (key, validity, change) in changes {
-        world = world.restarted(validity, key);
+        world = world.restarted(validity, &[key]);
         change(&world);
         world.statuses.take_back(saved.clone());
         let after = world.ask(&serial).await.unwrap();
@@ -504,7 +531,7 @@ async fn what_was_saved_and_is_no_longer_true_does_not_come_back() {
         assert_eq!(world.made(), 1);
     }
     // Revoked since.
-    world = world.restarted(8 * HOUR, "ocsp");
+    world = world.restarted(8 * HOUR, &["ocsp"]);
     world.clock.now.store(before.window.signed().get(), Relaxed);
     world.pass(60);
     Ca::open(&world.dir).revoke("good.pem", "keyCompromise");
@@ -533,4 +560,37 @@ async fn what_a_revoked_responder_has_signed_is_not_given_out() {
     credential.set_revocation(None);
     world.ask(&listed(1)).await.unwrap();
     assert_eq!(world.made(), 1);
+}
+
+#[tokio::test]
+async fn each_responder_keeps_its_own() {
+    let both = ["ocsp", "second"];
+    let mut world = World::with(Unlisted::Unauthorized, true, 8 * HOUR, &both, prepared());
+    let plain = world.ask(&listed(1)).await.unwrap();
+    world.preference = Some(SignatureAlgorithm::EcdsaSha384);
+    for _ in 0..2 {
+        let preferred = world.ask(&listed(1)).await.unwrap();
+        assert_eq!((plain.responder, preferred.responder), (0, 1));
+    }
+    assert_eq!(world.made(), 2);
+    world.pass(4 * HOUR - 600);
+    let mut refresh = Refresh::new(Arc::clone(&world.statuses));
+    assert_eq!(world.refresh(&mut refresh).await, 1);
+    world.pass(600);
+    let renewed = world.ask(&listed(1)).await.unwrap();
+    assert_eq!((renewed.responder, world.made()), (1, 3));
+
+    let saved = world.statuses.to_save();
+    let mut world = world.restarted(8 * HOUR, &both);
+    world.statuses.take_back(saved.clone());
+    world.preference = Some(SignatureAlgorithm::EcdsaSha384);
+    assert_eq!(world.ask(&listed(1)).await.unwrap().body, renewed.body);
+    assert_eq!(world.made(), 0);
+    // In the other order the second signs for who prefers nothing.
+    let mut world = world.restarted(8 * HOUR, &["second", "ocsp"]);
+    world.statuses.take_back(saved);
+    assert_ne!(world.ask(&listed(1)).await.unwrap().body, plain.body);
+    world.preference = Some(SignatureAlgorithm::EcdsaSha384);
+    let answer = world.ask(&listed(1)).await.unwrap();
+    assert_eq!((answer.responder, world.made()), (0, 2));
 }

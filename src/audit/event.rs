@@ -6,6 +6,10 @@ use serde_json::Value;
 /// Octets of an event's details. Names and reasons are some hundreds; a file in the inbox may hold anything.
 const LONGEST: usize = 16 << 10;
 
+/// The kinds that tell how far CRLs have come.
+pub const CRL_ACCEPTED: u8 = 7;
+pub const CRL_MARK_RESET: u8 = 20;
+
 /// Something an auditor asks for. Never names a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -45,11 +49,20 @@ pub enum Event {
         /// CRLNumber, hexadecimal.
         number: Option<String>,
         sha256: String,
+        this_update: String,
+        /// Of which issuer key and scope a number may not go back, and whether of complete CRLs or deltas.
+        scope: String,
     },
     CrlRefused {
         issuer: String,
         source: String,
         reason: String,
+    },
+    /// An operator has allowed that the number goes back, since the CA was restored.
+    CrlMarkReset {
+        issuer: String,
+        scope: String,
+        number: Option<String>,
     },
     /// The clock is shown to be UTC from now on.
     ClockProven { bound_us: u64 },
@@ -98,7 +111,7 @@ impl Event {
             Self::Configuration { .. } => 4,
             Self::Certificate { .. } => 5,
             Self::Key { .. } => 6,
-            Self::CrlAccepted { .. } => 7,
+            Self::CrlAccepted { .. } => CRL_ACCEPTED,
             Self::CrlRefused { .. } => 8,
             Self::ClockProven { .. } => 9,
             Self::ClockLost { .. } => 10,
@@ -111,6 +124,7 @@ impl Event {
             Self::ClockReset { .. } => 17,
             Self::LeapSecond { .. } => 18,
             Self::CertificateRevoked { .. } => 19,
+            Self::CrlMarkReset { .. } => CRL_MARK_RESET,
         }
     }
 
@@ -122,7 +136,7 @@ impl Event {
             4 => "configuration",
             5 => "certificate",
             6 => "key",
-            7 => "crl accepted",
+            CRL_ACCEPTED => "crl accepted",
             8 => "crl refused",
             9 => "clock proven",
             10 => "clock lost",
@@ -135,6 +149,7 @@ impl Event {
             17 => "clock reset",
             18 => "leap second",
             19 => "certificate revoked",
+            CRL_MARK_RESET => "crl mark reset",
             _ => "unknown",
         }
     }

@@ -72,9 +72,7 @@ fn check(issuer: &Path, distribution_point: Option<&str>, crl: &Path) -> Result<
     println!("issuer      {}", certificate.subject_text());
     println!("number      {}", number.as_deref().unwrap_or("none"));
     println!("thisUpdate  {}", verified.this_update());
-    if let Some(next_update) = verified.next_update() {
-        println!("nextUpdate  {next_update}");
-    }
+    println!("nextUpdate  {}", verified.next_update());
     println!("covers      {}", verified.scope());
     println!("entries     {}", verified.len());
     println!("SHA-256     {}", hex::encode(verified.digest()));

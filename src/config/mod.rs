@@ -246,8 +246,24 @@ pub struct IssuerConfig {
     pub issued_push: Option<PushConfig>,
     pub unlisted: Unlisted,
     pub validity: Duration,
-    pub archive_cutoff: bool,
+    pub archive_cutoff: ArchiveCutoffConfig,
+    /// The CA has issued its last CRL, which has no end.
+    pub retired: bool,
+    /// Since when nothing that the CA issued is good.
+    pub compromised: Option<Seconds>,
     pub responders: Vec<ResponderConfig>,
+}
+
+/// From when on a revocation is still known after its certificate ended (RFC 6960 4.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ArchiveCutoffConfig {
+    /// Nothing is said of it.
+    #[default]
+    None,
+    /// The CA certificate's notBefore.
+    NotBefore,
+    /// So long before each answer.
+    Period(Duration),
 }
 
 /// Who may push serials.
@@ -275,8 +291,11 @@ pub enum CrlPlace {
 /// One CRL.
 #[derive(Debug, Clone)]
 pub struct CrlConfig {
-    pub place: CrlPlace,
-    /// The URI its issuing distribution point must name.
+    /// Where it is, and its mirrors.
+    pub places: Vec<CrlPlace>,
+    /// Where the delta to it is, and its mirrors; none without a delta.
+    pub delta: Vec<CrlPlace>,
+    /// A name that its issuing distribution point must have.
     pub distribution_point: Option<String>,
 }
 

@@ -1,5 +1,7 @@
 //! The configuration file as it is written: [`Spec`], with every default in one place.
 
+mod issuer;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,14 +14,14 @@ use serde::{
 };
 
 use super::{
-    AnchorConfig, ClockConfig, Config, CrlConfig, CrlPlace, Http, IssuerConfig, JournalConfig,
-    KeyConfig, KeyPlace, PinSource, PushConfig, ResponderConfig, RevocationConfig, SuccessorConfig,
-    TokenKeyConfig, TokenName, TsuConfig,
+    AnchorConfig, ClockConfig, Config, Http, JournalConfig, KeyConfig, KeyPlace, PinSource,
+    RevocationConfig, SuccessorConfig, TokenKeyConfig, TokenName, TsuConfig,
     units::{Size, Span},
 };
+use issuer::IssuerSpec;
+
 use crate::{
     clock::LeapPolicy,
-    ocsp::issuer::Unlisted,
     tsa::Accuracy,
     wire::{
         algorithm::{DigestAlgorithm, SignatureAlgorithm},
@@ -314,84 +316,6 @@ impl SuccessorSpec {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IssuerSpec {
-    name: String,
-    certificate: PathBuf,
-    crl: Vec<CrlSpec>,
-    #[serde(default)]
-    issued: Vec<PathBuf>,
-    issued_push: Option<PushSpec>,
-    #[serde(default)]
-    unlisted: Unlisted,
-    validity: Option<Span>,
-    #[serde(default)]
-    archive_cutoff: bool,
-    responder: OneOrMany<ResponderSpec>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PushSpec {
-    token_file: PathBuf,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "a file name or URL, or { path = \"...\", distribution_point = \"...\" } where path may be a URL too"
-)]
-enum CrlSpec {
-    Place(String),
-    Shard(ShardSpec),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ShardSpec {
-    path: String,
-    distribution_point: Option<String>,
-}
-
-impl CrlSpec {
-    fn resolve(self, base: &Path) -> CrlConfig {
-        let (place, distribution_point) = match self {
-            Self::Place(place) => (place, None),
-            Self::Shard(shard) => (shard.path, shard.distribution_point),
-        };
-        CrlConfig {
-            // Any other scheme too, such as ldap:, is no file name but an address that is refused as one.
-            place: if place.contains("://") {
-                CrlPlace::Url(place)
-            } else {
-                CrlPlace::File(base.join(place))
-            },
-            distribution_point,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "{ key = \"...\", certificate = \"...\" }, or a list of them; without `certificate` the key is the CA's own"
-)]
-enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResponderSpec {
-    key: KeySpec,
-    #[serde(default, deserialize_with = "signature")]
-    signature: Option<SignatureAlgorithm>,
-    certificate: Option<PathBuf>,
-    successor: Option<SuccessorSpec>,
-}
-
 impl Spec {
     /// Fills in the defaults and makes paths relative to `base`, the file's folder.
     pub fn resolve(self, file: &Path, base: &Path) -> Config {
@@ -435,35 +359,7 @@ impl Spec {
         if let [only] = tsus.as_mut_slice() {
             only.default = true;
         }
-        let responder = |responder: ResponderSpec| ResponderConfig {
-            key: responder.key.resolve(responder.signature, base),
-            certificate: responder.certificate.map(at),
-            successor: responder.successor.map(|successor| successor.resolve(base)),
-        };
-        let issuers = issuer
-            .into_iter()
-            .map(|issuer| IssuerConfig {
-                name: issuer.name,
-                certificate: at(issuer.certificate),
-                crls: issuer
-                    .crl
-                    .into_iter()
-                    .map(|crl| crl.resolve(base))
-                    .collect(),
-                issued: issuer.issued.into_iter().map(at).collect(),
-                issued_push: issuer.issued_push.map(|push| PushConfig {
-                    token_file: at(push.token_file),
-                }),
-                unlisted: issuer.unlisted,
-                // The shortest the BR allow, so that a revocation shows soonest.
-                validity: span(issuer.validity, Duration::from_secs(8 * 3600)),
-                archive_cutoff: issuer.archive_cutoff,
-                responders: match issuer.responder {
-                    OneOrMany::One(one) => vec![responder(one)],
-                    OneOrMany::Many(many) => many.into_iter().map(responder).collect(),
-                },
-            })
-            .collect();
+        let issuers = issuer.into_iter().map(|issuer| issuer.resolve(base));
         Config {
             file: file.to_owned(),
             listen,
@@ -489,7 +385,7 @@ impl Spec {
             nonce: ocsp.nonce.unwrap_or(true),
             sealed_answers: ocsp.sealed_answers.unwrap_or(100_000),
             tsus,
-            issuers,
+            issuers: issuers.collect(),
         }
     }
 }

@@ -17,13 +17,13 @@ use crate::{
     audit::{event::Event, tree::sha256},
     clock::{Clock, Limits},
     config::{
-        ClockSource, Config, CrlPlace, IssuerConfig, KeyConfig, KeyPlace, Problem, ResponderConfig,
-        SuccessorConfig, TsuConfig,
+        ArchiveCutoffConfig, ClockSource, Config, CrlPlace, IssuerConfig, KeyConfig, KeyPlace,
+        Problem, ResponderConfig, SuccessorConfig, TsuConfig,
     },
     io::{
         anchor,
         clock_report::{self, ChronyClock, Helper},
-        feed::{Feed, IssuedSources, Place, Wanted, kept::Kept},
+        feed::{Feed, FeedSettings, IssuedSources, Place, Wanted, kept::Kept},
         http::issued::BearerToken,
         http_client,
         kernel_clock::{DemoClock, KernelClock},
@@ -32,8 +32,9 @@ use crate::{
     },
     ocsp::{
         Responder,
-        issuer::{Issuer, Issuers},
+        issuer::{ArchiveCutoff, Issuer, Issuers},
     },
+    revocation::Revocation,
     signing::{
         Signer,
         credential::{Credential, Role},
@@ -44,6 +45,9 @@ use crate::{
 
 /// How far the clock may be off where there is no TSU to say so: OCSP has whole seconds.
 const STATUS_TOLERANCE: Duration = Duration::from_secs(1);
+
+/// cACompromise (RFC 5280 5.3.1).
+const CA_COMPROMISE: u8 = 2;
 
 /// Everything that the services are made of.
 pub struct Parts {
@@ -272,35 +276,36 @@ impl Assembly<'_> {
         }
         let mut crls = Vec::new();
         for crl in &issuer.crls {
-            let place = match &crl.place {
-                CrlPlace::File(path) => Some(Place::File(path.clone())),
-                CrlPlace::Url(text) => {
-                    let url = http_client::url(text).map_err(|what| format!("`{text}` {what}"));
-                    self.take(&at("crl"), url).map(Place::Url)
-                }
-            };
-            match place {
-                Some(place) => crls.push(Wanted {
-                    place,
+            let places = self.places(&at("crl"), &crl.places);
+            let delta = self.places(&at("crl"), &crl.delta);
+            match (places, delta) {
+                (Some(places), Some(delta)) => crls.push(Wanted {
+                    places,
+                    delta,
                     distribution_point: crl.distribution_point.clone(),
                 }),
-                None => complete = false,
+                _ => complete = false,
             }
         }
         let revocation = &self.config.revocation;
         let kept = Kept::new(revocation.dir.clone());
-        let pushed = kept.path(&certificate, "pushed").with_extension("issued");
+        let pushed = kept.path(&certificate, "", 0).with_extension("issued");
         let issued = IssuedSources {
             paths: issuer.issued.clone(),
             pushed: issuer.issued_push.is_some().then_some(pushed),
         };
-        let opened = Feed::open(
-            certificate.clone(),
+        let opened = Feed::open(FeedSettings {
+            name: issuer.name.clone(),
+            issuer: certificate.clone(),
             crls,
             issued,
-            &kept,
-            revocation.fetch_timeout,
-        );
+            kept,
+            fetch_time: revocation.fetch_timeout,
+            authority: issuer.compromised.map(|time| Revocation {
+                time,
+                reason: Some(CA_COMPROMISE),
+            }),
+        });
         let feed = match opened {
             Ok(feed) => feed,
             Err(errors) => {
@@ -318,11 +323,30 @@ impl Assembly<'_> {
             snapshot: Arc::clone(feed.snapshot()),
             unlisted: issuer.unlisted,
             validity: issuer.validity.as_secs(),
-            archive_cutoff: issuer.archive_cutoff.then(|| certificate.not_before()),
+            archive_cutoff: match issuer.archive_cutoff {
+                ArchiveCutoffConfig::None => ArchiveCutoff::None,
+                ArchiveCutoffConfig::NotBefore => ArchiveCutoff::Since(certificate.not_before()),
+                ArchiveCutoffConfig::Period(period) => ArchiveCutoff::Period(period.as_secs()),
+            },
+            retired: issuer.retired,
             responders,
             certificate,
         };
         Some((issuer, feed))
+    }
+
+    fn places(&mut self, field: &str, places: &[CrlPlace]) -> Option<Vec<Place>> {
+        let mut read = Vec::new();
+        for place in places {
+            read.push(match place {
+                CrlPlace::File(path) => Place::File(path.clone()),
+                CrlPlace::Url(text) => {
+                    let url = http_client::url(text).map_err(|what| format!("`{text}` {what}"));
+                    Place::Url(self.take(field, url)?)
+                }
+            });
+        }
+        Some(read)
     }
 
     fn push_token(&mut self, field: &str, issuer: &IssuerConfig) -> Option<BearerToken> {

@@ -36,7 +36,9 @@ use crate::{
         journal::{self, Journal, Opened, Settings, inbox::Inbox},
         metrics::Metrics,
         pkcs11::Modules,
-        sealed_answers, systemd,
+        sealed_answers,
+        store::Store,
+        systemd,
     },
     service::{own_certificates::OwnCertificates, status::Statuses, timestamp::Timestamping},
     tsa::set::TsuSet,
@@ -75,6 +77,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
     for caution in mended.iter().chain(&parts.cautions) {
         tracing::warn!("{caution}");
     }
+    let store = recall(config, &mut parts);
     let pushes = accept_pushes(&mut parts);
     let pushes = pushes.map_err(|error| wrong("revocation.dir", error.to_string()))?;
     chronicle::started(&journal, config, &parts.certificates);
@@ -82,7 +85,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
         public: addresses(&public),
         admin: addresses(&admin).pop(),
     };
-    let started = Appliance::start(config, parts, &journal, public, admin, pushes);
+    let started = Appliance::start(config, parts, &journal, store, public, admin, pushes);
     let appliance = started.map_err(|error| {
         wrong(
             "",
@@ -123,6 +126,7 @@ impl Appliance {
         config: &Config,
         parts: Parts,
         journal: &Journal,
+        store: Store,
         public: Vec<TcpListener>,
         admin: Vec<TcpListener>,
         (issued, accepting): (Vec<IssuedFeed>, Vec<Accepting>),
@@ -197,7 +201,13 @@ impl Appliance {
                     || statuses.as_deref().is_some_and(Statuses::is_stuck)
             }
         };
-        let feeds = feed::follow(feeds, journal, &metrics)?;
+        let world = feed::World {
+            journal: journal.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: Arc::clone(&clock),
+            store,
+        };
+        let feeds = feed::follow(feeds, &world)?;
         let operator = Arc::new(Admin {
             metrics: Arc::clone(&metrics),
             clock,
@@ -282,6 +292,25 @@ impl Appliance {
         self.chronicle.stop();
         told
     }
+}
+
+/// Holds the CRLs that were read at the start against how far the CAs had come by what is remembered.
+fn recall(config: &Config, parts: &mut Parts) -> Store {
+    if parts.feeds.is_empty() {
+        return Store::default();
+    }
+    let (store, trouble) = Store::open(&config.revocation.dir.join("state"));
+    if let Some(trouble) = trouble {
+        tracing::error!("{trouble}");
+    }
+    let (marks, trouble) = feed::marks::known(&store, &config.journal.dir);
+    if let Some(trouble) = trouble {
+        tracing::error!("the journal cannot be read for how far CRLs had come: {trouble}");
+    }
+    for feed in &mut parts.feeds {
+        feed.recall(&store, &marks);
+    }
+    store
 }
 
 /// Starts to take the serials that CAs push, where that is configured.

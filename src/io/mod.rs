@@ -18,4 +18,5 @@ pub mod pkcs11;
 mod places;
 pub mod sealed_answers;
 pub mod softkey;
+pub mod store;
 pub mod systemd;

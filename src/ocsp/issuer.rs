@@ -4,13 +4,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::Responder;
+use super::{Responder, window::Window};
 use crate::{
     revocation::{Finding, SerialStatus, Snapshot},
     wire::{
         algorithm::{DigestAlgorithm, SignatureAlgorithm},
         certificate::Certificate,
         ocsp_request::CertId,
+        ocsp_response::CertStatus,
         time::Seconds,
     },
 };
@@ -26,6 +27,28 @@ pub enum Unlisted {
     Good,
 }
 
+/// From when on a revocation is still known after its certificate ended (RFC 6960 4.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ArchiveCutoff {
+    /// Nothing is said of it.
+    #[default]
+    None,
+    Since(Seconds),
+    /// So many seconds before each answer.
+    Period(u64),
+}
+
+impl ArchiveCutoff {
+    /// What an answer of this moment says.
+    pub const fn at(self, produced_at: Seconds) -> Option<Seconds> {
+        match self {
+            Self::None => None,
+            Self::Since(time) => Some(time),
+            Self::Period(seconds) => Some(produced_at.minus(seconds)),
+        }
+    }
+}
+
 /// One CA: a subject name under one key.
 #[derive(Debug)]
 pub struct Issuer {
@@ -35,8 +58,9 @@ pub struct Issuer {
     pub unlisted: Unlisted,
     /// Seconds from thisUpdate to nextUpdate, if nothing shortens it.
     pub validity: u64,
-    /// The archive cut-off of every answer (RFC 6960 4.4.4).
-    pub archive_cutoff: Option<Seconds>,
+    pub archive_cutoff: ArchiveCutoff,
+    /// The CA has issued its last CRL, which has no end: neither have the answers.
+    pub retired: bool,
     /// At least one; the first signs unless the client prefers another's algorithm.
     pub responders: Vec<Responder>,
 }
@@ -78,10 +102,21 @@ impl Issuer {
             && (self.unlisted != Unlisted::Good || snapshot.has_issued_list())
     }
 
-    /// The end that no answer signed now by this responder passes: of what it rests on, and of the certificate.
+    /// The end that no answer signed now by this responder passes: of what it rests on, and of the certificate. The
+    /// final answers of a retired CA have none (ETSI EN 319 411-2).
     pub fn limit(&self, responder: usize, finding: &Finding) -> Option<Seconds> {
         let responder = self.responders.get(responder)?;
+        if self.retired && finding.until == Seconds::END {
+            return Some(Seconds::END);
+        }
         Some(responder.credential().not_after().min(finding.until))
+    }
+
+    /// For how long an answer holds that is signed at `now` and does not pass `limit`.
+    pub fn window(&self, now: Seconds, status: CertStatus, limit: Seconds) -> Window {
+        let endless = self.retired && limit == Seconds::END;
+        let validity = if endless { limit.get() } else { self.validity };
+        Window::new(now, status, validity, limit)
     }
 }
 

@@ -46,7 +46,7 @@ impl Saved {
         now: Seconds,
     ) -> Option<(Bytes, Window)> {
         let answer = answer(finding.status, issuer.unlisted).ok()?;
-        let window = Window::new(self.signed, answer.status, issuer.validity, self.limit);
+        let window = issuer.window(self.signed, answer.status, self.limit);
         let limit = issuer.limit(responder, finding)?;
         // One from the future was signed by a clock that has been found wrong since.
         if self.signed > now || !window.holds(now, limit) {
@@ -61,7 +61,8 @@ impl Saved {
         if !responder.signs_at(now) {
             return None;
         }
-        let body = resealed(responder, &judged, issuer.archive_cutoff, &self.signature)?;
+        let cutoff = issuer.archive_cutoff.at(window.signed());
+        let body = resealed(responder, &judged, cutoff, &self.signature)?;
         Some((body, window))
     }
 }

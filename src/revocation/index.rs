@@ -12,6 +12,9 @@ use crate::wire::time::Seconds;
 /// certificateHold (RFC 5280 5.3.1), the one reason that can be taken back.
 const HOLD: u8 = 6;
 
+/// removeFromCRL (RFC 5280 5.3.1), which only deltas have.
+const REMOVE_FROM_CRL: u8 = 8;
+
 /// When and why a certificate was revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
@@ -21,9 +24,19 @@ pub struct Revocation {
 }
 
 impl Revocation {
+    /// Whether it can be taken back.
+    pub fn is_hold(&self) -> bool {
+        self.reason == Some(HOLD)
+    }
+
+    /// Whether it says, in a delta, that the serial is no longer on the list.
+    pub fn is_removal(&self) -> bool {
+        self.reason == Some(REMOVE_FROM_CRL)
+    }
+
     /// The one that counts when a serial stands twice: for good before on hold, then the earlier.
     pub fn or(self, other: Self) -> Self {
-        let rank = |of: &Self| (of.reason == Some(HOLD), of.time);
+        let rank = |of: &Self| (of.is_removal(), of.is_hold(), of.time);
         if rank(&other) < rank(&self) {
             other
         } else {
@@ -36,8 +49,9 @@ impl Revocation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SerialTooLong;
 
-/// Serials by exact value. Hashed with a key of its own (SipHash), since serials are chosen by whoever
+/// Serials by exact value, at most 20 octets long. Hashed with a key of its own (SipHash), since serials are chosen by whoever
 /// asks.
+#[derive(Clone)]
 pub struct Index {
     hasher: RandomState,
     records: Vec<Record>,
@@ -68,14 +82,16 @@ impl Index {
         self.records.is_empty()
     }
 
-    /// Adds a serial by its INTEGER content octets; one that is there already keeps what counts more.
-    pub fn insert(&mut self, serial: &[u8], revocation: Revocation) -> Result<(), SerialTooLong> {
+    /// Adds a serial by its INTEGER content octets; one that is there already keeps what counts more. Whether it
+    /// is new.
+    pub fn insert(&mut self, serial: &[u8], revocation: Revocation) -> Result<bool, SerialTooLong> {
         let key = Key::new(serial).ok_or(SerialTooLong)?;
         match self.find(&key) {
             Ok(place) => {
                 if let Some(record) = self.records.get_mut(place) {
                     *record = Record::new(key, record.revocation().or(revocation));
                 }
+                Ok(false)
             }
             Err(slot) => {
                 if slots_for(self.records.len() + 1) > self.tags.len() {
@@ -89,15 +105,44 @@ impl Index {
                     *to = place;
                 }
                 self.records.push(Record::new(key, revocation));
+                Ok(true)
             }
         }
-        Ok(())
     }
 
     /// The revocation of a serial given by its INTEGER content octets.
     pub fn get(&self, serial: &[u8]) -> Option<Revocation> {
         let place = self.find(&Key::new(serial)?).ok()?;
         self.records.get(place).map(Record::revocation)
+    }
+
+    /// All serials and their revocations, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (Serial, Revocation)> {
+        let records = self.records.iter();
+        records.map(|record| (Serial(record.key), record.revocation()))
+    }
+
+    /// The serials of this index that `other` has not, or only on hold, with their revocations. Both are usually nearly
+    /// the same and in the same order, so that most cost one comparison.
+    pub fn weaker_in<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (Serial, Revocation)> + 'a {
+        let mut beside = 0;
+        self.records.iter().filter_map(move |record| {
+            let same = other.records.get(beside);
+            let same = same.filter(|same| same.key == record.key).or_else(|| {
+                beside = other.find(&record.key).ok()?;
+                other.records.get(beside)
+            });
+            if let Some(same) = same {
+                beside += 1;
+                if same.reason != HOLD {
+                    return None;
+                }
+            }
+            Some((Serial(record.key), record.revocation()))
+        })
     }
 
     /// The record's place, or the slot that is free for it.
@@ -137,7 +182,7 @@ impl Index {
         let mut larger = Self::with_capacity(self.records.len() * 2 + 8);
         for record in &self.records {
             // A key of a record always fits.
-            let _ = larger.insert(&record.key.octets(), record.revocation());
+            let _ = larger.insert(&Serial(record.key).octets(), record.revocation());
         }
         *self = larger;
     }
@@ -173,6 +218,21 @@ pub fn canonical(mut serial: &[u8]) -> &[u8] {
     serial
 }
 
+/// A serial of an [`Index`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Serial(Key);
+
+impl Serial {
+    /// INTEGER content octets in DER's shortest form.
+    pub fn octets(&self) -> Vec<u8> {
+        let Key { octets, length } = &self.0;
+        let length = usize::from(*length);
+        let pad = length.saturating_sub(octets.len());
+        let kept = octets.iter().take(length - pad);
+        std::iter::repeat_n(&0, pad).chain(kept).copied().collect()
+    }
+}
+
 /// Content octets of fixed size. A positive number of 20 octets can need a 21st, a zero, which only
 /// the length tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -192,13 +252,6 @@ impl Key {
         octets.get_mut(..kept.len())?.copy_from_slice(kept);
         let length = u8::try_from(serial.len()).ok()?;
         Some(Self { octets, length })
-    }
-
-    fn octets(&self) -> Vec<u8> {
-        let length = usize::from(self.length);
-        let pad = length.saturating_sub(self.octets.len());
-        let kept = self.octets.iter().take(length - pad);
-        std::iter::repeat_n(&0, pad).chain(kept).copied().collect()
     }
 }
 
@@ -302,6 +355,33 @@ mod tests {
             index.insert(&[1], entry).unwrap();
         }
         assert_eq!((index.len(), index.get(&[1])), (1, Some(at(8, Some(4)))));
+    }
+
+    #[test]
+    fn what_another_lacks_is_found_in_any_order() {
+        let of = |serials: &[u8]| {
+            let mut index = Index::with_capacity(0);
+            for serial in serials {
+                index.insert(&[*serial], at(0, None)).unwrap();
+            }
+            index
+        };
+        let lacks = |all: &[u8], other: &[u8]| -> Vec<u8> {
+            let (all, other) = (of(all), of(other));
+            let lacking = all.weaker_in(&other);
+            lacking.map(|(serial, _)| serial.octets()[0]).collect()
+        };
+        assert_eq!(lacks(&[1, 2, 3, 4, 5], &[1, 3, 5, 6]), [2, 4]);
+        assert_eq!(lacks(&[5, 1, 4, 2, 3], &[1, 2, 3, 4]), [5]);
+        assert_eq!(lacks(&[1, 2], &[]), [1, 2]);
+        assert_eq!(lacks(&[], &[1]), [0; 0]);
+        let mut on_hold = of(&[1]);
+        on_hold.insert(&[2], at(0, Some(HOLD))).unwrap();
+        assert_eq!(of(&[1, 2]).weaker_in(&on_hold).count(), 1);
+        let long = [&[0][..], &[0xab; 20]].concat();
+        let mut index = Index::with_capacity(1);
+        index.insert(&long, at(1, None)).unwrap();
+        assert_eq!(index.iter().next().unwrap().0.octets(), long);
     }
 
     #[test]

@@ -4,7 +4,10 @@
 
 use std::fmt;
 
-use crate::wire::tlv::{DerError, Element, Reader, tag};
+use crate::wire::{
+    name::name_text,
+    tlv::{DerError, Element, Reader, tag, wrap},
+};
 
 /// Which certificates of the issuer, or of the issuer's shard, a CRL is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,7 @@ pub enum ScopeError {
     )]
     OtherName { wanted: String, found: String },
     #[error(
-        "the CRL may be one shard of several: it names {0}; set `distribution_point` to a URI that it names"
+        "the CRL may be one shard of several: it names {0}; set `distribution_point` to a name that it has"
     )]
     NotConfigured(String),
     #[error("the CRL covers only some revocation reasons (onlySomeReasons); give a complete one")]
@@ -55,10 +58,15 @@ pub enum ScopeError {
 }
 
 impl Scope {
-    /// From the IssuingDistributionPoint's encoding, if the CRL has one, and the URI that it must name.
-    /// Without a URI to name, a CRL that names a distribution point at all is refused, since nothing
+    /// From the IssuingDistributionPoint's encoding, if the CRL has one, and the name that it must have: a URI, or
+    /// a distinguished name as text, which for a name relative to the issuer begins with what it adds to `issuer`.
+    /// Without a name to have, a CRL that names a distribution point at all is refused, since nothing
     /// tells that there is no second one.
-    pub fn read(idp: Option<&[u8]>, wanted: Option<&str>) -> Result<Self, ScopeError> {
+    pub fn read(
+        idp: Option<&[u8]>,
+        issuer: &[u8],
+        wanted: Option<&str>,
+    ) -> Result<Self, ScopeError> {
         let Some(idp) = idp else {
             return match wanted {
                 None => Ok(Self::All),
@@ -82,7 +90,7 @@ impl Scope {
         if attributes {
             return Err(ScopeError::AttributeCertificates);
         }
-        check_name(name, wanted)?;
+        check_name(name, issuer, wanted)?;
         match (users, cas) {
             (false, false) => Ok(Self::All),
             (true, false) => Ok(Self::UserCertificates),
@@ -104,55 +112,69 @@ fn flag(fields: &mut Reader<'_>, n: u8) -> Result<bool, DerError> {
     }
 }
 
-fn check_name(name: Option<Element<'_>>, wanted: Option<&str>) -> Result<(), ScopeError> {
+fn check_name(
+    name: Option<Element<'_>>,
+    issuer: &[u8],
+    wanted: Option<&str>,
+) -> Result<(), ScopeError> {
     let (name, wanted) = match (name, wanted) {
         (None, None) => return Ok(()),
         (None, Some(wanted)) => return Err(ScopeError::NoName(wanted.to_owned())),
         (Some(name), wanted) => (name, wanted),
     };
-    let uris = uris(name)?;
+    let names = names(name, issuer)?;
     match wanted {
-        Some(wanted) if uris.contains(&wanted.as_bytes()) => Ok(()),
+        Some(wanted) if names.iter().any(|name| name == wanted) => Ok(()),
         Some(wanted) => Err(ScopeError::OtherName {
             wanted: wanted.to_owned(),
-            found: listed(&uris),
+            found: listed(&names),
         }),
-        None => Err(ScopeError::NotConfigured(listed(&uris))),
+        None => Err(ScopeError::NotConfigured(listed(&names))),
     }
 }
 
-/// The URIs of a DistributionPointName; none where it is relative to the issuer.
-fn uris<'a>(name: Element<'a>) -> Result<Vec<&'a [u8]>, DerError> {
+/// The URIs and distinguished names of a DistributionPointName, as text.
+fn names(name: Element<'_>, issuer: &[u8]) -> Result<Vec<String>, DerError> {
     const URI: u8 = tag::context(6);
+    const DIRECTORY_NAME: u8 = tag::context_constructed(4);
+    const FULL_NAME: u8 = tag::context_constructed(0);
+    const RELATIVE: u8 = tag::context_constructed(1);
     let mut choice = name.reader();
     let form = choice.next_element()?;
     choice.finish()?;
+    let mut all = Vec::new();
     match form.tag {
-        0xa0 => {
+        FULL_NAME => {
             let mut names = form.reader();
-            let mut uris = Vec::new();
             while !names.is_empty() {
                 let name = names.next_element()?;
-                if name.tag == URI {
-                    uris.push(name.value);
+                match name.tag {
+                    URI => all.push(name.value.escape_ascii().to_string()),
+                    DIRECTORY_NAME => all.push(name_text(name.value).ok_or(DerError::Value)?),
+                    _ => {}
                 }
             }
-            Ok(uris)
         }
-        0xa1 => Ok(Vec::new()),
-        _ => Err(DerError::UnexpectedTag),
+        RELATIVE => {
+            let above = Reader::whole(issuer, tag::SEQUENCE)?.value;
+            let added = wrap(tag::SET, &[form.value]);
+            let whole = wrap(tag::SEQUENCE, &[above, &added]);
+            all.push(name_text(&whole).ok_or(DerError::Value)?);
+        }
+        _ => return Err(DerError::UnexpectedTag),
     }
+    Ok(all)
 }
 
-fn listed(uris: &[&[u8]]) -> String {
+fn listed(names: &[String]) -> String {
     const SHOWN: usize = 4;
-    if uris.is_empty() {
-        return "a distribution point without a URI".into();
+    if names.is_empty() {
+        return "a distribution point with neither a URI nor a distinguished name".into();
     }
-    let text: Vec<_> = uris
+    let text: Vec<_> = names
         .iter()
         .take(SHOWN)
-        .map(|uri| format!("`{}`", uri.escape_ascii()))
+        .map(|name| format!("`{name}`"))
         .collect();
     text.join(", ")
 }
@@ -160,7 +182,6 @@ fn listed(uris: &[&[u8]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::tlv::wrap;
 
     fn idp(parts: &[&[u8]]) -> Vec<u8> {
         wrap(tag::SEQUENCE, parts)
@@ -174,13 +195,15 @@ mod tests {
         wrap(0xa0, &[&wrap(0xa0, &[&names])])
     }
 
+    /// CN=A
+    const ISSUER: &[u8] = &[0x30, 12, 0x31, 10, 0x30, 8, 6, 3, 0x55, 4, 3, 0x0c, 1, b'A'];
     const USERS: &[u8] = &[0x81, 1, 0xff];
     const CAS: &[u8] = &[0x82, 1, 0xff];
 
     #[test]
     fn kinds_are_recorded() {
-        assert_eq!(Scope::read(None, None), Ok(Scope::All));
-        let read = |parts: &[&[u8]]| Scope::read(Some(&idp(parts)), None);
+        assert_eq!(Scope::read(None, ISSUER, None), Ok(Scope::All));
+        let read = |parts: &[&[u8]]| Scope::read(Some(&idp(parts)), ISSUER, None);
         assert_eq!(read(&[]), Ok(Scope::All));
         assert_eq!(read(&[&[0x81, 1, 0]]), Ok(Scope::All));
         assert_eq!(read(&[USERS]), Ok(Scope::UserCertificates));
@@ -207,32 +230,46 @@ mod tests {
         let (one, two) = ("http://ca.example/1.crl", "http://ca.example/2.crl");
         let point = idp(&[&named(&[one, two]), USERS]);
         assert_eq!(
-            Scope::read(Some(&point), Some(one)),
+            Scope::read(Some(&point), ISSUER, Some(one)),
             Ok(Scope::UserCertificates)
         );
         assert_eq!(
-            Scope::read(Some(&point), Some(two)),
+            Scope::read(Some(&point), ISSUER, Some(two)),
             Ok(Scope::UserCertificates)
         );
-        let other = Scope::read(Some(&point), Some("http://ca.example/3.crl"));
+        let other = Scope::read(Some(&point), ISSUER, Some("http://ca.example/3.crl"));
         assert!(matches!(other, Err(ScopeError::OtherName { .. })));
-        let text = Scope::read(Some(&point), None).unwrap_err().to_string();
+        let text = Scope::read(Some(&point), ISSUER, None)
+            .unwrap_err()
+            .to_string();
         assert!(
             text.contains(one) && text.contains("set `distribution_point`"),
             "{text}"
         );
         for without in [None, Some(&idp(&[])[..]), Some(&idp(&[USERS])[..])] {
             assert_eq!(
-                Scope::read(without, Some(one)),
+                Scope::read(without, ISSUER, Some(one)),
                 Err(ScopeError::NoName(one.into()))
             );
         }
     }
 
     #[test]
-    fn a_relative_name_is_no_uri() {
-        let relative = idp(&[&wrap(0xa0, &[&wrap(0xa1, &[])])]);
-        assert!(Scope::read(Some(&relative), None).is_err());
-        assert!(Scope::read(Some(&relative), Some("")).is_err());
+    fn distinguished_names_are_names_too() {
+        let name = &ISSUER[4..];
+        let relative = idp(&[&wrap(0xa0, &[&wrap(0xa1, &[name])])]);
+        let full = idp(&[&wrap(0xa0, &[&wrap(0xa0, &[&wrap(0xa4, &[ISSUER])])])]);
+        let read = |point: &[u8], wanted| Scope::read(Some(point), ISSUER, wanted);
+        assert_eq!(read(&relative, Some("CN=A,CN=A")), Ok(Scope::All));
+        assert_eq!(read(&full, Some("CN=A")), Ok(Scope::All));
+        let text = read(&full, Some("CN=B")).unwrap_err().to_string();
+        assert!(text.contains("that of `CN=A`"), "{text}");
+        for broken in [&[0xa1, 1, 0][..], &[0xa0, 2, 0xa4, 0], &[0xa2, 0]] {
+            let point = idp(&[&wrap(0xa0, &[broken])]);
+            assert!(
+                matches!(read(&point, None), Err(ScopeError::Der(_))),
+                "{broken:02x?}"
+            );
+        }
     }
 }

@@ -1,21 +1,22 @@
-//! From bytes to a [`VerifiedCrl`]: [`verify`] is the only place that makes one. It judges everything
-//! about a CRL but its dates, which are judged when an answer is made from it.
+//! From bytes to a [`VerifiedCrl`] or a [`VerifiedDelta`]: [`verify`] and [`verify_delta`] are the only places that
+//! make them. They judge everything about a CRL but its dates and its place among others of its issuer.
 //!
 //! A CRL is taken if and only if
 //! - it is DER, or PEM with one block, and nothing else;
-//! - its issuer's Name is the configured issuer's subject, octet for octet, and if that certificate has
+//! - its issuer's Name is the configured issuer's subject (RFC 5280 7.1), and if that certificate has
 //!   a keyUsage, it has cRLSign (RFC 5280 6.3.3 (f));
 //! - its signature is the issuer's, by an algorithm that is known here;
 //! - no critical extension of it or of an entry is unknown, and none stands twice (RFC 5280 5.2, 5.3);
 //! - its authorityKeyIdentifier, if there is one, names the issuer's subjectKeyIdentifier;
-//! - it is complete within its scope: no delta, no indirect CRL, not only some reasons (RFC 5280 5.2.4,
-//!   5.2.5), and of the distribution point that is configured;
-//! - its number, if there is one, is not negative and of at most 20 octets (RFC 5280 5.2.3);
+//! - it is complete within its scope, or a delta where one is wanted; no indirect CRL, not only some reasons
+//!   (RFC 5280 5.2.4, 5.2.5), and of the distribution point that is configured;
+//! - its number is not negative and of at most 20 octets (RFC 5280 5.2.3); a delta must have one, and one
+//!   for its base;
 //! - it has a nextUpdate (RFC 5280 5.1.2.5);
-//! - no entry is removed from it (removeFromCRL belongs in deltas) or has a serial over 20 octets.
+//! - no entry has a serial over 20 octets, nor, but in a delta, the reason removeFromCRL.
 
 use super::{
-    Facts, VerifiedCrl,
+    Facts, VerifiedCrl, VerifiedDelta,
     index::{Index, Revocation},
     scope::{Scope, ScopeError},
 };
@@ -23,13 +24,11 @@ use crate::wire::{
     algorithm::{DigestAlgorithm, SignatureAlgorithm},
     certificate::{Certificate, pem_blocks},
     crl::{CertificateList, CrlFormatError, Extension, OidText, SerialText},
+    name::same_name,
     oid,
     time::Seconds,
     tlv::{DerError, Reader, tag},
 };
-
-/// reasonCode removeFromCRL (RFC 5280 5.3.1).
-const REMOVE_FROM_CRL: u8 = 8;
 
 /// Why a CRL is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,8 +57,22 @@ pub enum CrlError {
     OtherKey(String),
     #[error("the {0} is not in DER form")]
     Extension(&'static str),
-    #[error("the CRL is a delta (deltaCRLIndicator); give the complete CRL")]
+    #[error(
+        "the CRL is a delta (deltaCRLIndicator); give the complete CRL, and the delta beside it"
+    )]
     Delta,
+    #[error("the CRL is complete and no delta; give the delta, or nothing")]
+    NoDelta,
+    #[error("the delta has no CRL number of its own (RFC 5280 5.2.3)")]
+    NoNumber,
+    #[error(
+        "the delta is for a base with number {wanted} or above, and the one in force has {has}"
+    )]
+    OldBase { wanted: SerialText, has: SerialText },
+    #[error("the delta needs a base with a number, and the one in force has none")]
+    BaseWithoutNumber,
+    #[error("the delta and the CRL in force have different issuing distribution points")]
+    OtherBase,
     #[error("the CRL number is negative or longer than 20 octets (RFC 5280 5.2.3)")]
     Number,
     #[error(
@@ -84,50 +97,85 @@ pub enum CrlError {
     ScopeChanged { old: Scope, new: Scope },
 }
 
-/// Verifies a CRL (DER or PEM) of `issuer`. `distribution_point` is the URI that its issuing
-/// distribution point must name; without it the CRL must not name any.
+/// Verifies a complete CRL (DER or PEM) of `issuer`. `distribution_point` is a name that its issuing
+/// distribution point must have ([`Scope::read`]); without it the CRL must not name any.
 pub fn verify(
     bytes: &[u8],
     issuer: &Certificate,
     distribution_point: Option<&str>,
 ) -> Result<VerifiedCrl, CrlError> {
+    match read(bytes, issuer, distribution_point, false)? {
+        (_, Some(_)) => Err(CrlError::Delta),
+        (facts, None) => Ok(VerifiedCrl::assertion(facts)),
+    }
+}
+
+/// Verifies a delta CRL (RFC 5280 5.2.4) of `issuer` in the same way.
+pub fn verify_delta(
+    bytes: &[u8],
+    issuer: &Certificate,
+    distribution_point: Option<&str>,
+) -> Result<VerifiedDelta, CrlError> {
+    match read(bytes, issuer, distribution_point, true)? {
+        (_, None) => Err(CrlError::NoDelta),
+        (Facts { number: None, .. }, _) => Err(CrlError::NoNumber),
+        (facts, Some(base)) => Ok(VerifiedDelta::assertion(facts, base)),
+    }
+}
+
+/// What a CRL says, and the number of the base that it is for if it is a delta.
+fn read(
+    bytes: &[u8],
+    issuer: &Certificate,
+    distribution_point: Option<&str>,
+    removals: bool,
+) -> Result<(Facts, Option<Vec<u8>>), CrlError> {
     if bytes.first() == Some(&tag::SEQUENCE) {
-        return verify_der(bytes, issuer, distribution_point);
+        return read_der(bytes, issuer, distribution_point, removals);
     }
     let blocks = pem_blocks(bytes, "X509 CRL").map_err(CrlError::Pem)?;
     match blocks.as_slice() {
-        [der] => verify_der(der, issuer, distribution_point),
+        [der] => read_der(der, issuer, distribution_point, removals),
         others => Err(CrlError::Pem(format!("{} blocks", others.len()))),
     }
 }
 
-fn verify_der(
+fn read_der(
     der: &[u8],
     issuer: &Certificate,
     distribution_point: Option<&str>,
-) -> Result<VerifiedCrl, CrlError> {
+    removals: bool,
+) -> Result<(Facts, Option<Vec<u8>>), CrlError> {
     let list = CertificateList::parse(der)?;
     check_signature(&list, issuer)?;
-    let (scope, number) = read_extensions(&list, issuer, distribution_point)?;
+    let extensions = read_extensions(&list, issuer)?;
+    if extensions.base.is_some() && !removals {
+        return Err(CrlError::Delta);
+    }
+    let scope = Scope::read(extensions.idp, issuer.subject(), distribution_point)?;
     let next_update = list.next_update.ok_or(CrlError::NoNextUpdate)?;
-    let entries = read_entries(&list)?;
+    let (entries, duplicates) = read_entries(&list, removals)?;
     let mut digest = [0; 32];
     let computed = DigestAlgorithm::Sha256.digest(der);
     for (to, from) in digest.iter_mut().zip(computed.as_ref()) {
         *to = *from;
     }
-    Ok(VerifiedCrl::assertion(Facts {
+    let facts = Facts {
         this_update: list.this_update,
         next_update,
-        number,
+        number: extensions.number,
         scope,
+        distribution_point: extensions.idp.unwrap_or_default().into(),
+        has_freshest: extensions.has_freshest,
         entries,
+        duplicates,
         digest,
-    }))
+    };
+    Ok((facts, extensions.base))
 }
 
 fn check_signature(list: &CertificateList<'_>, issuer: &Certificate) -> Result<(), CrlError> {
-    if list.issuer != issuer.subject().as_ref() {
+    if !same_name(list.issuer, issuer.subject()) {
         return Err(CrlError::OtherIssuer(issuer.subject_text()));
     }
     // A keyUsage that cannot be decoded allows nothing.
@@ -146,12 +194,22 @@ fn check_signature(list: &CertificateList<'_>, issuer: &Certificate) -> Result<(
     }
 }
 
-fn read_extensions(
-    list: &CertificateList<'_>,
+/// What a CRL's extensions say.
+#[derive(Default)]
+struct Known<'a> {
+    number: Option<Vec<u8>>,
+    /// BaseCRLNumber.
+    base: Option<Vec<u8>>,
+    /// The IssuingDistributionPoint's encoding.
+    idp: Option<&'a [u8]>,
+    has_freshest: bool,
+}
+
+fn read_extensions<'a>(
+    list: &CertificateList<'a>,
     issuer: &Certificate,
-    distribution_point: Option<&str>,
-) -> Result<(Scope, Option<Vec<u8>>), CrlError> {
-    let (mut number, mut idp) = (None, None);
+) -> Result<Known<'a>, CrlError> {
+    let mut known = Known::default();
     for extension in list.extensions {
         let Extension {
             id,
@@ -159,18 +217,20 @@ fn read_extensions(
             value,
         } = extension;
         if extension.is(oid::CRL_NUMBER) {
-            number = Some(read_number(value)?);
+            known.number = Some(read_number(value)?);
         } else if extension.is(oid::ISSUING_DISTRIBUTION_POINT) {
-            idp = Some(value);
+            known.idp = Some(value);
         } else if extension.is(oid::AUTHORITY_KEY_IDENTIFIER) {
             check_key_identifier(value, issuer)?;
         } else if extension.is(oid::DELTA_CRL_INDICATOR) {
-            return Err(CrlError::Delta);
+            known.base = Some(read_number(value)?);
         } else if critical {
             return Err(CrlError::UnknownCritical(OidText::new(id)));
+        } else {
+            known.has_freshest |= extension.is(oid::FRESHEST_CRL);
         }
     }
-    Ok((Scope::read(idp, distribution_point)?, number))
+    Ok(known)
 }
 
 /// The number's magnitude without leading zeros; one zero octet for 0.
@@ -207,23 +267,26 @@ fn check_key_identifier(value: &[u8], issuer: &Certificate) -> Result<(), CrlErr
     }
 }
 
-fn read_entries(list: &CertificateList<'_>) -> Result<Index, CrlError> {
+/// The entries, and how many serials stand there once more.
+fn read_entries(list: &CertificateList<'_>, removals: bool) -> Result<(Index, usize), CrlError> {
     // Counting first costs little beside hashing and makes every allocation the right size.
-    let mut index = Index::with_capacity(list.entries().filter(Result::is_ok).count());
+    let count = list.entries().filter(Result::is_ok).count();
+    let mut index = Index::with_capacity(count);
     for entry in list.entries() {
         let entry = entry?;
-        if entry.reason == Some(REMOVE_FROM_CRL) {
-            return Err(CrlError::Removed(SerialText::new(entry.serial)));
-        }
         let revocation = Revocation {
             time: entry.revoked,
             reason: entry.reason,
         };
+        if revocation.is_removal() && !removals {
+            return Err(CrlError::Removed(SerialText::new(entry.serial)));
+        }
         index
             .insert(entry.serial, revocation)
             .map_err(|_| CrlError::SerialTooLong(SerialText::new(entry.serial)))?;
     }
-    Ok(index)
+    let duplicates = count - index.len();
+    Ok((index, duplicates))
 }
 
 #[cfg(test)]
@@ -242,10 +305,7 @@ mod tests {
         let der = ca.crl(&Draft::new(&revoked).number(&[0x80, 1]));
         let crl = verify(&der, &ca.certificate, None).unwrap();
         assert_eq!(crl.this_update().to_string(), "2026-01-01T00:00:00Z");
-        assert_eq!(
-            crl.next_update().unwrap().to_string(),
-            "2026-01-08T00:00:00Z"
-        );
+        assert_eq!(crl.next_update().to_string(), "2026-01-08T00:00:00Z");
         assert_eq!(crl.number(), Some(&[0x80, 1][..]));
         assert_eq!((crl.len(), crl.scope()), (2, Scope::All));
         assert_eq!(crl.digest(), DigestAlgorithm::Sha256.digest(&der).as_ref());

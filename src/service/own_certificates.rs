@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use crate::{
     audit::event::Event,
     ocsp::issuer::Issuers,
-    revocation::{SerialStatus, Snapshot},
+    revocation::{Part, SerialStatus, Snapshot},
     signing::credential::{Credential, Revocation},
     tsa::set::TsuSet,
     wire::{certificate::Certificate, crl::reason_name, time::Seconds},
@@ -109,7 +109,12 @@ impl Watched {
         let certificate = self.credential.certificate();
         let snapshot = self.snapshot.load();
         // A CRL that has run out, or that a clock set back takes for one of the future, still says what is revoked.
-        let newest = snapshot.crls().iter().map(|crl| crl.this_update()).max();
+        let newest = snapshot
+            .parts()
+            .iter()
+            .flatten()
+            .map(Part::this_update)
+            .max();
         let when = now
             .min(snapshot.next_update().minus(1))
             .max(newest.unwrap_or(Seconds::EPOCH));

@@ -202,16 +202,8 @@ impl Statuses {
         let now = self.clock.reading();
         for issuer in self.issuers.all() {
             let name = &issuer.name;
-            if issuer.snapshot().crls().is_empty() {
-                return Err(format!(
-                    "issuer `{name}`: a CRL has not yet been fetched; see the log for what is in the way"
-                ));
-            }
-            if issuer.snapshot().next_update() <= now {
-                let end = issuer.snapshot().next_update();
-                return Err(format!(
-                    "issuer `{name}`: its CRL ran out at {end}; see that the CA's new one arrives"
-                ));
+            if let Some(shortage) = issuer.snapshot().shortage(now) {
+                return Err(format!("issuer `{name}`: {shortage}"));
             }
             for responder in &issuer.responders {
                 let usable = responder.credential().usable_at(now);
@@ -375,7 +367,7 @@ impl Statuses {
         responder.credential().usable_at(now)?;
         let judgement = question.judge(&issuer.snapshot(), now)?;
         let window = judgement.answers.first().ok_or(RequestError::Count)?.window;
-        let cutoff = issuer.archive_cutoff;
+        let cutoff = issuer.archive_cutoff.at(now);
         let draft = Draft::new(responder, &time, &judgement.answers, cutoff, nonce);
         let signature = signer.sign(permit, draft.message()).await?;
         Ok(Signed {
@@ -406,7 +398,7 @@ impl<'a> Question<'a> {
                 .limit(self.responder, &finding)
                 .ok_or(Failure::Issuer)?;
             let answer = answer(finding.status, issuer.unlisted).map_err(Failure::NoStatus)?;
-            let window = Window::new(now, answer.status, issuer.validity, limit);
+            let window = issuer.window(now, answer.status, limit);
             judgement.answers.push(Judged {
                 cert_id: cert_id.raw,
                 answer,

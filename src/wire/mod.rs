@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod cms;
 pub mod crl;
 pub mod issuance;
+pub mod name;
 pub mod ocsp_request;
 pub mod ocsp_response;
 pub mod oid;

@@ -61,8 +61,8 @@ impl<'a> Ca<'a> {
         fs::rename(file, self.dir.join("issuing.crl")).unwrap();
     }
 
-    /// Makes `NAME.key` and `NAME.pem`, a responder's certificate, with a P-256 key.
-    pub fn responder(&self, name: &str) {
+    /// Makes `NAME.key` and `NAME.pem`, a responder's certificate, with a key on this curve.
+    pub fn responder(&self, name: &str, curve: &str) {
         let file = |kind: &str| self.dir.path(&format!("{name}.{kind}"));
         let (key, csr, pem, extensions) = (file("key"), file("csr"), file("pem"), file("ext"));
         fs::write(
@@ -72,7 +72,7 @@ impl<'a> Ca<'a> {
         .unwrap();
         let (ca, ca_key) = (self.dir.path("issuing.pem"), self.dir.path("issuing.key"));
         let subject = format!("/CN={name}");
-        let curve = "ec_paramgen_curve:P-256";
+        let curve = format!("ec_paramgen_curve:{curve}");
         run(
             "openssl",
             &[
@@ -80,7 +80,7 @@ impl<'a> Ca<'a> {
                 "-algorithm",
                 "EC",
                 "-pkeyopt",
-                curve,
+                &curve,
                 "-out",
                 &key,
             ],

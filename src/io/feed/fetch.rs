@@ -18,10 +18,29 @@ use crate::io::http_client::{self, HttpError, Url};
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What the server said of the CRL that is in force.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Validators {
     etag: Option<HeaderValue>,
     last_modified: Option<HeaderValue>,
+}
+
+impl Validators {
+    /// As they were written down by [`Validators::texts`].
+    pub fn from_texts(etag: Option<&str>, last_modified: Option<&str>) -> Self {
+        let read = |text: Option<&str>| HeaderValue::from_str(text?).ok();
+        Self {
+            etag: read(etag),
+            last_modified: read(last_modified),
+        }
+    }
+
+    /// ETag and Last-Modified.
+    pub fn texts(&self) -> [Option<String>; 2] {
+        [&self.etag, &self.last_modified].map(|value| {
+            let text = value.as_ref()?.to_str().ok()?;
+            Some(text.to_owned())
+        })
+    }
 }
 
 #[derive(Debug)]

@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    FeedError, INTERVAL,
+    FeedError,
+    follow::INTERVAL,
     source::{Stamp, stamp},
 };
 use crate::{

@@ -1,5 +1,5 @@
-//! CRLs that outlive the process: [`Kept`] is a folder with the last accepted CRL of each source, as it was
-//! signed. A start needs no network, and a CRL that is older than the one kept is a rollback.
+//! What outlives the process: [`Kept`] is a folder with the last accepted CRLs, as they were signed, and lists of
+//! what they once revoked. A start needs no network, and a CRL that is older than the one kept is a rollback.
 
 use std::{
     fs::{self, File},
@@ -17,30 +17,69 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Kept(PathBuf);
 
+/// Complete CRLs and deltas have high-water marks each of their own, since a CA may issue both with one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Complete,
+    Delta,
+}
+
+impl Kind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Delta => "delta",
+        }
+    }
+}
+
 impl Kept {
     pub const fn new(dir: PathBuf) -> Self {
         Self(dir)
     }
 
-    /// Where the CRL of this issuer from this place is kept: a re-keyed CA is another issuer.
-    pub fn path(&self, issuer: &Certificate, place: &str) -> PathBuf {
-        let key = issuer.public_key().key_hash(DigestAlgorithm::Sha256);
-        let digest = sha256(&[issuer.subject(), key.as_ref(), place.as_bytes()]);
-        let name: String = hex::encode(digest).chars().take(32).collect();
-        self.0.join(name + ".crl")
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the CRL of this issuer is kept that is the `nth` of those configured for a distribution point; `.crl`,
+    /// to which the others belong with their own endings. A re-keyed CA is another issuer.
+    pub fn path(&self, issuer: &Certificate, distribution_point: &str, nth: usize) -> PathBuf {
+        let nth = nth.to_string();
+        self.0
+            .join(named(issuer, &[distribution_point, &nth]) + ".crl")
     }
 }
 
-/// Puts `crl` in the place of what was kept: wholly, or not at all.
-pub fn put(path: &Path, crl: &[u8]) -> io::Result<()> {
+/// By what a high-water mark is known: issuer, key, issuing distribution point (its encoding), and kind.
+pub fn scope(issuer: &Certificate, distribution_point: &[u8], kind: Kind) -> String {
+    let of = named(issuer, &[kind.name(), &hex::encode(distribution_point)]);
+    format!("{} {of}", of_issuer(issuer))
+}
+
+/// What the scopes of an issuer begin with.
+pub fn of_issuer(issuer: &Certificate) -> String {
+    named(issuer, &[])
+}
+
+fn named(issuer: &Certificate, parts: &[&str]) -> String {
+    let key = issuer.public_key().key_hash(DigestAlgorithm::Sha256);
+    let parts = parts.join("\n");
+    let digest = sha256(&[issuer.subject(), key.as_ref(), parts.as_bytes()]);
+    hex::encode(digest).chars().take(32).collect()
+}
+
+/// Puts `content` in the place of what was kept: wholly, or not at all.
+pub fn put(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     if !folder.is_dir() {
         fs::create_dir_all(folder)?;
         sync_name(folder)?;
     }
-    let written = path.with_extension("new");
+    let mut written = path.as_os_str().to_owned();
+    written.push(".new");
     let mut file = File::create(&written)?;
-    let put = file.write_all(crl).and_then(|()| file.sync_all());
+    let put = file.write_all(content).and_then(|()| file.sync_all());
     let put = put.and_then(|()| fs::rename(&written, path));
     if put.is_err() {
         // A full disk needs the room, and the next try makes the file anew.

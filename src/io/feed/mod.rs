@@ -1,43 +1,45 @@
 //! Revocation data from files and by HTTP: [`Feed`] holds one issuer's sources, reads or fetches them again
-//! when that is due, and swaps in a new snapshot only when everything read anew has been verified.
-//! [`follow`] keeps all feeds current on threads of their own.
+//! when that is due, and swaps in a new snapshot only when everything read anew has been verified and kept.
+//! [`follow()`] keeps all feeds current on threads of their own.
 
 mod fetch;
 mod folder;
+mod follow;
 mod issued;
 pub mod kept;
+pub mod marks;
 pub mod pushed;
 mod pushed_file;
+mod retained;
+mod slot;
 mod source;
+mod state;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use reqwest::Client;
-use tokio::sync::watch;
 
-use super::{http_client, journal::Journal, metrics::Metrics};
+use super::{http_client, store::Store};
 use crate::{
     audit::event::Event,
-    revocation::{CrlError, Issued, Snapshot},
-    wire::certificate::{Certificate, CertificateError},
+    revocation::{Issued, Revocation, Snapshot},
+    wire::{
+        certificate::{Certificate, CertificateError},
+        time::Seconds,
+    },
 };
 use fetch::FetchError;
 use issued::IssuedLists;
-use kept::Kept;
-use source::{Source, read_bounded, stamp};
+use kept::{Kept, Kind};
+use marks::Marks;
+use slot::{CrlRefusal, Judge, Slot};
+use source::wall_clock;
 
+pub use follow::{Followers, Orders, Reset, World, follow};
 pub use issued::IssuedSources;
-pub use source::{Place, Wanted};
-
-/// How often files are looked at. A look is one `stat` a file.
-const INTERVAL: Duration = Duration::from_secs(1);
+pub use slot::Wanted;
+pub use source::Place;
 
 /// The largest CRL file read: ten million entries of 50 octets.
 const LARGEST: u64 = 512 << 20;
@@ -45,10 +47,10 @@ const LARGEST: u64 = 512 << 20;
 /// From http to https, to a mirror, and some more; a loop ends.
 const REDIRECTS: usize = 5;
 
-/// Of a thread (nice).
-const LOWEST_PRIORITY: i32 = 19;
+/// Serials named in one alarm; the list that is kept has all.
+const NAMED: usize = 8;
 
-/// Why something of a feed was not taken.
+/// Why something of a feed was not taken, or what must be known of what was.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     #[error("{path}: cannot be read: {error}")]
@@ -57,22 +59,39 @@ pub enum FeedError {
     TooLarge { path: PathBuf },
     #[error("{place}: cannot be fetched: {error}")]
     Fetch { place: String, error: FetchError },
-    #[error("{place}: is a web page and no CRL; give the address of the CRL itself")]
-    WebPage { place: String },
-    #[error("{place}: {error}{}", rollback_advice(.error, .kept))]
-    Crl {
-        place: String,
-        kept: PathBuf,
-        error: CrlError,
-    },
+    #[error("{place}: {error}{}", rollback_advice(.error))]
+    Crl { place: String, error: CrlRefusal },
     #[error(
-        "{path}: the CRL that was kept cannot be used: {error}; until a new one comes nothing tells a rollback"
+        "{path}: the CRL that was kept cannot be used: {error}; until a new one comes only the journal tells a rollback"
     )]
     Kept { path: PathBuf, error: String },
+    #[error("ALARM: {path}: {error}")]
+    Retained { path: PathBuf, error: String },
     #[error(
-        "{path}: the CRL is in force but cannot be kept: {error}; after a restart an older one would be taken for new"
+        "{path}: the CRL is in force but cannot be kept: {error}; make room, and it is written at once"
     )]
     NotKept { path: PathBuf, error: io::Error },
+    #[error(
+        "ALARM: {place}: the CRL with number {number} is older than what was accepted before, and is not used; see who put \
+         back the files of the appliance. If the CA was restored, say `gnomon crl reset-mark`"
+    )]
+    RolledBack { place: String, number: String },
+    #[error(
+        "ALARM: {place}: {count} revocations have disappeared from the CRL before their certificates end: serial {serials}; \
+         they are still answered as revoked; ask the CA what it did"
+    )]
+    Disappeared {
+        place: String,
+        count: usize,
+        serials: String,
+    },
+    #[error("{place}: the CRL names {count} serials more than once; the weightier entry counts")]
+    Duplicates { place: String, count: usize },
+    #[error(
+        "{place}: the CRL says that there are deltas to it (freshestCRL), and none is configured; set `delta` to see \
+         revocations sooner"
+    )]
+    Freshest { place: String },
     #[error("{path}: {what}")]
     Issued { path: PathBuf, what: String },
     #[error("{path}: {error}")]
@@ -83,28 +102,45 @@ pub enum FeedError {
 }
 
 /// What to do where the CA itself went back.
-fn rollback_advice(error: &CrlError, kept: &Path) -> String {
+fn rollback_advice(error: &CrlRefusal) -> &'static str {
+    use crate::revocation::CrlError;
     match error {
-        CrlError::NumberWentBack { .. }
-        | CrlError::TimeWentBack { .. }
-        | CrlError::ScopeChanged { .. } => format!(
-            "; if that is meant because the CA was restored, stop the appliance, remove {} and start it",
-            kept.display()
-        ),
-        _ => String::new(),
+        CrlRefusal::Crl(
+            CrlError::NumberWentBack { .. }
+            | CrlError::TimeWentBack { .. }
+            | CrlError::ScopeChanged { .. },
+        ) => "; if that is meant because the CA was restored, say `gnomon crl reset-mark`",
+        _ => "",
     }
+}
+
+/// One issuer's sources.
+#[derive(Debug)]
+pub struct FeedSettings {
+    /// As the configuration has it.
+    pub name: String,
+    pub issuer: Certificate,
+    pub crls: Vec<Wanted>,
+    pub issued: IssuedSources,
+    pub kept: Kept,
+    pub fetch_time: Duration,
+    /// Where the CA itself is compromised.
+    pub authority: Option<Revocation>,
 }
 
 /// One issuer's sources and the snapshot made of them.
 #[derive(Debug)]
 pub struct Feed {
-    issuer: Certificate,
-    crls: Vec<Source>,
+    name: String,
+    slots: Vec<Slot>,
+    judge: Judge,
     fetch_time: Duration,
     issued: IssuedLists,
+    authority: Option<Revocation>,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    /// What was accepted or refused and is not yet on record.
-    news: Vec<Event>,
+    store: Store,
+    /// What the store was last told of each source.
+    told: HashMap<String, String>,
     /// What the start could do without but the operator should know.
     warnings: Vec<FeedError>,
 }
@@ -112,51 +148,49 @@ pub struct Feed {
 impl Feed {
     /// Reads and verifies everything that is on this host once; every file that fails is named. A CRL that was
     /// kept stands in for a file that cannot be taken, and for a URL until it is fetched. Nothing is written.
-    pub fn open(
-        issuer: Certificate,
-        crls: Vec<Wanted>,
-        issued: impl Into<IssuedSources>,
-        kept: &Kept,
-        fetch_time: Duration,
-    ) -> Result<Self, Vec<FeedError>> {
-        let (mut errors, mut warnings, mut news) = (Vec::new(), Vec::new(), Vec::new());
-        let mut sources = Vec::new();
-        for wanted in crls {
-            let path = kept.path(&issuer, &wanted.place.to_string());
-            let mut source = Source::new(wanted, path);
-            warnings.extend(source.take_kept(&issuer).err());
-            if let Place::File(path) = &source.wanted.place {
-                source.stamp = stamp(path);
-                let judged = read_bounded(path)
-                    .and_then(|content| Ok((source.judge(&content, &issuer)?, content)));
-                match judged {
-                    Ok((crl, content)) => {
-                        source.crl = Some(Arc::new(crl));
-                        source.to_keep = Some(content);
-                    }
-                    Err(error) if source.crl.is_some() => warnings.push(error),
-                    Err(error) => errors.push(error),
-                }
-            }
-            news.extend(accepted(&issuer, &source));
-            sources.push(source);
+    pub fn open(settings: FeedSettings) -> Result<Self, Vec<FeedError>> {
+        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+        let mut judge = Judge {
+            issuer: settings.issuer,
+            marks: Marks::default(),
+            now: None,
+            news: Vec::new(),
+        };
+        let mut slots = Vec::new();
+        let mut of_point: HashMap<Option<String>, usize> = HashMap::new();
+        for wanted in settings.crls {
+            let nth = of_point
+                .entry(wanted.distribution_point.clone())
+                .or_default();
+            let kept = &settings.kept;
+            slots.push(Slot::open(
+                wanted,
+                *nth,
+                kept,
+                &mut judge,
+                &mut errors,
+                &mut warnings,
+            ));
+            *nth += 1;
         }
-        let issued = IssuedLists::open(issued.into(), &issuer, &mut errors, &mut warnings);
+        let issued = IssuedLists::open(settings.issued, &judge.issuer, &mut errors, &mut warnings);
         if !errors.is_empty() {
             return Err(errors);
         }
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(Vec::new(), None)));
-        let swap = |issued| snapshot.store(Arc::new(merged(&sources, issued)));
-        issued.all.publish(swap);
-        Ok(Self {
-            issuer,
-            crls: sources,
-            fetch_time,
+        let feed = Self {
+            name: settings.name,
+            slots,
+            judge,
+            fetch_time: settings.fetch_time,
             issued,
-            snapshot,
-            news,
+            authority: settings.authority,
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(Vec::new(), None))),
+            store: Store::default(),
+            told: HashMap::new(),
             warnings,
-        })
+        };
+        feed.swap();
+        Ok(feed)
     }
 
     /// What answers read from.
@@ -164,227 +198,158 @@ impl Feed {
         &self.snapshot
     }
 
-    /// Reads again what has changed, and fetches what is due. What cannot be taken is returned, and the old data
-    /// stays; each changed file is judged once, not at every look.
-    pub async fn refresh(&mut self) -> Vec<FeedError> {
+    /// Holds what was read at the start against how far each scope had come by the store and the journal, and takes out
+    /// of force what is older: somebody has put back the files.
+    pub fn recall(&mut self, store: &Store, marks: &Marks) {
+        for slot in &mut self.slots {
+            for kind in [Kind::Complete, Kind::Delta] {
+                let Some(crl) = slot.crl(kind) else { continue };
+                let issuer = &self.judge.issuer;
+                let scope = kept::scope(issuer, crl.distribution_point(), kind);
+                let old = marks.get(&scope);
+                if old.is_some_and(|old| old.admits(&crl.mark()).is_err()) {
+                    let number = crl.number().map_or("none".to_owned(), hex::encode);
+                    let place = slot.name(kind);
+                    slot.withdraw(kind);
+                    self.judge.marks.remove(&scope);
+                    self.judge.news.retain(|event| !matches!(event, Event::CrlAccepted { scope: of, .. } if *of == scope));
+                    self.warnings.push(FeedError::RolledBack { place, number });
+                }
+            }
+        }
+        for (scope, mark) in marks.iter() {
+            self.judge.marks.raise(scope.clone(), mark.clone());
+        }
+        self.store = store.clone();
+        self.recall_validators();
+        self.swap();
+    }
+
+    /// Reads again what has changed, and fetches what is due; `now` is the time where it is proven. Nothing is in force
+    /// before [`Feed::swap`], but it is kept. What cannot be taken is returned, and the old data stays; each changed
+    /// file is judged once, not at every look.
+    pub async fn refresh(&mut self, now: Option<Seconds>) -> (bool, Vec<FeedError>) {
         let mut errors = std::mem::take(&mut self.warnings);
         let mut changed = false;
+        self.judge.now = now;
         let client = self.client(&mut errors);
-        for source in &mut self.crls {
-            if let Some(content) = source.to_keep.take() {
-                errors.extend(keep(source, &content));
-            }
-            let look = source.look(client.as_ref()).await;
-            let taken = look.and_then(|news| {
-                let judged = news.map(|(content, validators)| {
-                    let crl = source.judge(&content, &self.issuer)?;
-                    Ok((crl, content, validators))
-                });
-                judged.transpose()
-            });
-            match taken {
-                Ok(None) => {}
-                Ok(Some((crl, content, validators))) => {
-                    let same = source
-                        .crl
-                        .as_ref()
-                        .is_some_and(|old| old.digest() == crl.digest());
-                    source.validators = validators;
-                    source.crl = Some(Arc::new(crl));
-                    source.succeeded();
-                    if !same {
-                        errors.extend(keep(source, &content));
-                        self.news.extend(accepted(&self.issuer, source));
-                        changed = true;
-                    }
+        for slot in &mut self.slots {
+            let old = slot.part.clone();
+            let new = slot
+                .refresh(client.as_ref(), &mut self.judge, &mut errors)
+                .await;
+            changed |= new;
+            if new {
+                let disappeared = old.map(|old| slot.disappeared(&old)).unwrap_or_default();
+                let issued = self.snapshot.load();
+                let now = now.unwrap_or_else(wall_clock);
+                let early: Vec<_> = disappeared
+                    .iter()
+                    .map(|(serial, _)| serial.octets())
+                    .filter(|serial| issued.not_after(serial).is_some_and(|end| end > now))
+                    .collect();
+                if !early.is_empty() {
+                    let named: Vec<_> = early.iter().take(NAMED).map(hex::encode).collect();
+                    errors.push(FeedError::Disappeared {
+                        place: slot.base.name(),
+                        count: early.len(),
+                        serials: named.join(", "),
+                    });
                 }
-                Err(error) => {
-                    source.failed();
-                    // A server that is away has shown nothing to refuse.
-                    if !matches!(error, FeedError::Fetch { .. }) {
-                        self.news.push(Event::CrlRefused {
-                            issuer: self.issuer.subject_text(),
-                            source: source.wanted.place.to_string(),
-                            reason: error.to_string(),
-                        });
-                    }
-                    errors.push(error);
-                }
+                errors.extend(slot.remarks());
             }
         }
         changed |= self.issued.refresh(&mut errors);
-        if changed {
-            let swap = |issued| self.snapshot.store(Arc::new(merged(&self.crls, issued)));
-            self.issued.all.publish(swap);
-        }
-        errors
+        (changed, errors)
+    }
+
+    /// Puts into force what was taken, wholly and at once.
+    pub fn swap(&self) {
+        let parts = self.slots.iter().map(|slot| slot.part.clone()).collect();
+        let new = Snapshot::new(parts, None);
+        let new = match self.authority {
+            Some(authority) => new.of_revoked_authority(authority),
+            None => new,
+        };
+        let swap =
+            |issued: Option<Arc<Issued>>| self.snapshot.store(Arc::new(new.with_issued(issued)));
+        self.issued.all.publish(swap);
     }
 
     /// Makes every URL due, and every file to be judged again.
     fn hurry(&mut self) {
-        for source in &mut self.crls {
-            source.due = Instant::now();
-            source.stamp = None;
+        for source in self.sources_mut() {
+            source.hurry();
+            source.reread();
         }
+    }
+
+    fn sources_mut(&mut self) -> impl Iterator<Item = &mut source::Source> {
+        let slots = self.slots.iter_mut();
+        slots.flat_map(|slot| std::iter::once(&mut slot.base).chain(&mut slot.delta))
+    }
+
+    /// Lets the numbers of a source's CRLs go back, or of all, and tells what they had come to.
+    fn reset(&mut self, source: Option<&str>) -> Vec<Reset> {
+        let mut scopes = Vec::new();
+        for slot in &mut self.slots {
+            let known = |kind| slot.name(kind);
+            if source.is_some_and(|wanted| {
+                wanted != known(Kind::Complete) && wanted != known(Kind::Delta)
+            }) {
+                continue;
+            }
+            slot.is_reset = true;
+            slot.base.forget();
+            for kind in [Kind::Complete, Kind::Delta] {
+                let point = slot.crl(Kind::Complete);
+                let point = point.map(|crl| crl.distribution_point().to_vec());
+                let scope = kept::scope(&self.judge.issuer, &point.unwrap_or_default(), kind);
+                scopes.push((scope, slot.name(kind)));
+            }
+        }
+        if source.is_none() {
+            // Those too of which nothing is in force.
+            let ours = kept::of_issuer(&self.judge.issuer);
+            let marks = self.judge.marks.iter();
+            let ours = marks.filter(|(scope, _)| scope.starts_with(&ours));
+            scopes.extend(ours.map(|(scope, _)| (scope.clone(), self.name.clone())));
+        }
+        let mut resets = Vec::new();
+        for (scope, source) in scopes {
+            let Some(mark) = self.judge.marks.remove(&scope) else {
+                continue;
+            };
+            self.store.remove_mark(&scope);
+            self.told.remove(&scope);
+            let number = mark.number.as_ref().map(hex::encode);
+            self.judge.news.push(Event::CrlMarkReset {
+                issuer: self.judge.issuer.subject_text(),
+                scope,
+                number: number.clone(),
+            });
+            resets.push(Reset { source, number });
+        }
+        resets
     }
 
     /// A client, where a URL is due: with the root certificates of this moment.
     fn client(&mut self, errors: &mut Vec<FeedError>) -> Option<Client> {
-        let now = Instant::now();
-        let is_due = |source: &&mut Source| {
-            matches!(source.wanted.place, Place::Url(_)) && source.due <= now
-        };
-        let first = self.crls.iter_mut().find(is_due)?;
-        match http_client::client(self.fetch_time, REDIRECTS) {
+        let fetch_time = self.fetch_time;
+        let first = self.sources_mut().find(|source| source.wants_client())?;
+        match http_client::client(fetch_time, REDIRECTS) {
             Ok(client) => Some(client),
             Err(error) => {
-                first.failed();
-                errors.push(FeedError::Fetch {
-                    place: first.wanted.place.to_string(),
+                let error = FeedError::Fetch {
+                    place: first.place(),
                     error: error.into(),
-                });
+                };
+                first.failed(&error);
+                errors.push(error);
                 None
             }
         }
     }
-}
-
-/// The threads that keep feeds current, one for each issuer, so that no CA's server holds up another's CRL;
-/// [`Followers::stop`] ends them.
-#[derive(Debug)]
-pub struct Followers {
-    orders: Orders,
-    threads: Vec<JoinHandle<()>>,
-}
-
-/// Tells the threads what to do.
-#[derive(Debug, Clone)]
-pub struct Orders(watch::Sender<Order>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Follow,
-    /// Look at every source now.
-    Look,
-    Stop,
-}
-
-impl Orders {
-    /// Has every source looked at, whenever it would be due.
-    pub fn look(&self) {
-        self.0.send_replace(Order::Look);
-    }
-}
-
-impl Followers {
-    pub const fn orders(&self) -> &Orders {
-        &self.orders
-    }
-
-    /// Waits until the threads have ended: after what they are reading, but not what they are fetching.
-    pub fn stop(self) {
-        self.orders.0.send_replace(Order::Stop);
-        for thread in self.threads {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Keeps `feeds` current, on threads of low priority, and puts on record what was accepted and refused.
-pub fn follow(
-    feeds: Vec<Feed>,
-    journal: &Journal,
-    metrics: &Arc<Metrics>,
-) -> io::Result<Followers> {
-    let (sender, orders) = watch::channel(Order::Follow);
-    let mut threads = Vec::new();
-    for feed in feeds {
-        let (journal, metrics) = (journal.clone(), Arc::clone(metrics));
-        let orders = orders.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let thread = std::thread::Builder::new().name("feed".into());
-        threads.push(thread.spawn(move || {
-            // Taking in a million entries must not slow down answers. Without the permission it is only slower.
-            let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);
-            runtime.block_on(follow_one(feed, &journal, &metrics, orders));
-        })?);
-    }
-    Ok(Followers {
-        orders: Orders(sender),
-        threads,
-    })
-}
-
-async fn follow_one(
-    mut feed: Feed,
-    journal: &Journal,
-    metrics: &Metrics,
-    mut orders: watch::Receiver<Order>,
-) {
-    let mut stop = orders.clone();
-    loop {
-        let errors = tokio::select! {
-            _ = stop.wait_for(|order| *order == Order::Stop) => return,
-            errors = feed.refresh() => errors,
-        };
-        for error in errors {
-            tracing::error!("{error}; the old data stays in force");
-        }
-        for event in feed.news.drain(..) {
-            say(&event);
-            journal.note(&event);
-        }
-        for source in &feed.crls {
-            let place = source.wanted.place.to_string();
-            metrics.crl(&place, source.crl.as_deref(), source.all_failures);
-        }
-        tokio::select! {
-            order = orders.changed() => match order {
-                Ok(()) if *orders.borrow_and_update() != Order::Stop => feed.hurry(),
-                _ => return,
-            },
-            () = tokio::time::sleep(INTERVAL) => {}
-        }
-    }
-}
-
-fn say(event: &Event) {
-    if let Event::CrlAccepted {
-        issuer,
-        source,
-        number,
-        ..
-    } = event
-    {
-        let number = number.as_deref().unwrap_or("none");
-        tracing::info!("{source}: the CRL of {issuer} with number {number} is in force");
-    }
-}
-
-fn keep(source: &Source, content: &[u8]) -> Option<FeedError> {
-    let kept = kept::put(&source.kept, content);
-    kept.err().map(|error| FeedError::NotKept {
-        path: source.kept.clone(),
-        error,
-    })
-}
-
-fn accepted(issuer: &Certificate, source: &Source) -> Option<Event> {
-    let crl = source.crl.as_ref()?;
-    Some(Event::CrlAccepted {
-        issuer: issuer.subject_text(),
-        source: source.wanted.place.to_string(),
-        number: crl.number().map(hex::encode),
-        sha256: hex::encode(crl.digest()),
-    })
-}
-
-/// With one CRL missing nothing may be said about any serial, since it could be that one's.
-fn merged(sources: &[Source], issued: Option<Arc<Issued>>) -> Snapshot {
-    let crls: Option<Vec<_>> = sources.iter().map(|source| source.crl.clone()).collect();
-    Snapshot::new(crls.unwrap_or_default(), issued)
 }
 
 #[cfg(test)]

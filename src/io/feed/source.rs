@@ -1,10 +1,9 @@
-//! One CRL and where it comes from: [`Source`] knows what is in force, what was kept, and when to look again.
+//! One CRL and where it comes from: [`Source`] knows its file or URL, the mirrors of it, and when to look again.
 
 use std::{
-    fmt, io,
+    fmt,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,8 +15,8 @@ use super::{
 };
 use crate::{
     io::http_client::Url,
-    revocation::{VerifiedCrl, schedule, supersedes, verify},
-    wire::{certificate::Certificate, time::Seconds},
+    revocation::{Facts, schedule},
+    wire::time::Seconds,
 };
 
 /// Where a CRL comes from.
@@ -41,138 +40,174 @@ impl fmt::Display for Place {
     }
 }
 
-/// A CRL that is wanted, and the URI that its issuing distribution point must name.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    pub place: Place,
-    pub distribution_point: Option<String>,
-}
-
+/// A CRL's place and its mirrors.
 #[derive(Debug)]
 pub struct Source {
-    pub wanted: Wanted,
-    pub crl: Option<Arc<VerifiedCrl>>,
-    /// The file that outlives the process.
-    pub kept: PathBuf,
-    /// A CRL that was accepted while opening, when nothing is written yet.
-    pub to_keep: Option<Vec<u8>>,
+    /// At least one.
+    places: Vec<Place>,
+    /// The one that is looked at now.
+    turn: usize,
     /// Of a file.
-    pub stamp: Stamp,
+    stamp: Stamp,
     /// Of a URL.
     pub validators: Validators,
-    pub due: Instant,
+    due: Instant,
     /// In a row, and since the start.
-    pub failures: u32,
+    failures: u32,
     pub all_failures: u64,
+    /// What was last wrong, if it still is.
+    pub error: Option<String>,
+    /// When it was last looked at with success, and is looked at next.
+    pub checked: Option<Seconds>,
+    pub next: Option<Seconds>,
 }
 
 /// What tells that a file has changed: inode, length, and the time of its last change, which unlike the
 /// modification time no copying tool sets back and a repaired permission moves too.
 pub type Stamp = Option<(u64, u64, i64, i64)>;
 
+/// What a look found that was not there before.
+#[derive(Debug)]
+pub struct News {
+    pub content: Vec<u8>,
+    pub validators: Validators,
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub enum Look {
+    /// It is not yet time, or the file is the same.
+    Nothing,
+    /// The server has nothing new.
+    Unchanged,
+    New(News),
+}
+
 impl Source {
-    pub fn new(wanted: Wanted, kept: PathBuf) -> Self {
+    pub fn new(places: Vec<Place>) -> Self {
         Self {
-            wanted,
-            crl: None,
-            kept,
-            to_keep: None,
+            places,
+            turn: 0,
             stamp: None,
             validators: Validators::default(),
             due: Instant::now(),
             failures: 0,
             all_failures: 0,
+            error: None,
+            checked: None,
+            next: None,
         }
     }
 
-    /// The CRL in `content`, if it may take the place of the one in force.
-    pub fn judge(&self, content: &[u8], issuer: &Certificate) -> Result<VerifiedCrl, FeedError> {
-        let place = self.wanted.place.to_string();
-        if content.trim_ascii_start().starts_with(b"<") {
-            return Err(FeedError::WebPage { place });
-        }
-        verify(content, issuer, self.wanted.distribution_point.as_deref())
-            .and_then(|crl| match &self.crl {
-                Some(old) => supersedes(&crl, old).map(|()| crl),
-                None => Ok(crl),
-            })
-            .map_err(|error| FeedError::Crl {
-                place,
-                kept: self.kept.clone(),
-                error,
-            })
+    /// Where it is looked for now.
+    pub fn place(&self) -> String {
+        let place = self.places.get(self.turn);
+        place.map(ToString::to_string).unwrap_or_default()
     }
 
-    /// What was kept by an earlier process, judged like anything else that comes from a disk.
-    pub fn take_kept(&mut self, issuer: &Certificate) -> Result<(), FeedError> {
-        let wrong = |error: String| FeedError::Kept {
-            path: self.kept.clone(),
-            error,
-        };
-        let content = match read_bounded(&self.kept) {
-            Ok(content) => content,
-            Err(FeedError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(());
-            }
-            Err(error) => return Err(wrong(error.to_string())),
-        };
-        let crl = verify(&content, issuer, self.wanted.distribution_point.as_deref());
-        self.crl = Some(Arc::new(crl.map_err(|error| wrong(error.to_string()))?));
-        Ok(())
+    /// By what an operator knows it, whichever mirror serves it.
+    pub fn name(&self) -> String {
+        let first = self.places.first();
+        first.map(ToString::to_string).unwrap_or_default()
     }
 
-    /// What is new at the source, if there is something.
-    pub async fn look(
-        &mut self,
-        client: Option<&Client>,
-    ) -> Result<Option<(Vec<u8>, Validators)>, FeedError> {
-        match (&self.wanted.place, client) {
-            (Place::File(path), _) => {
+    /// Whether a client is needed now.
+    pub fn wants_client(&self) -> bool {
+        matches!(self.places.get(self.turn), Some(Place::Url(_))) && self.due <= Instant::now()
+    }
+
+    /// What stands in the file, where the first place is one.
+    pub fn read_file(&mut self) -> Option<Result<Vec<u8>, FeedError>> {
+        let Some(Place::File(path)) = self.places.first() else {
+            return None;
+        };
+        self.stamp = stamp(path);
+        Some(read_bounded(path))
+    }
+
+    /// What is new at the source, if there is something. A failure is the caller's to note.
+    pub async fn look(&mut self, client: Option<&Client>) -> Result<Look, FeedError> {
+        match (self.places.get(self.turn), client) {
+            (Some(Place::File(path)), _) => {
                 let now = stamp(path);
                 if now == self.stamp {
-                    return Ok(None);
+                    return Ok(Look::Nothing);
                 }
                 self.stamp = now;
-                Ok(Some((read_bounded(path)?, Validators::default())))
+                Ok(Look::New(News {
+                    content: read_bounded(path)?,
+                    validators: Validators::default(),
+                }))
             }
-            (Place::Url(url), Some(client)) if self.due <= Instant::now() => {
+            (Some(Place::Url(url)), Some(client)) if self.due <= Instant::now() => {
                 match fetch(client, url, &self.validators, LARGEST).await {
-                    Ok(Fetched::New(content, validators)) => Ok(Some((content, validators))),
-                    Ok(Fetched::Unchanged) => {
-                        self.succeeded();
-                        Ok(None)
-                    }
+                    Ok(Fetched::New(content, validators)) => Ok(Look::New(News {
+                        content,
+                        validators,
+                    })),
+                    Ok(Fetched::Unchanged) => Ok(Look::Unchanged),
                     Err(error) => Err(FeedError::Fetch {
-                        place: self.wanted.place.to_string(),
+                        place: self.place(),
                         error,
                     }),
                 }
             }
-            (Place::Url(_), _) => Ok(None),
+            _ => Ok(Look::Nothing),
         }
     }
 
-    pub fn succeeded(&mut self) {
+    /// What was found is in force, or was already. Plans the next look by that CRL.
+    pub fn succeeded(&mut self, crl: Option<&Facts>) {
         self.failures = 0;
-        if let Some(crl) = &self.crl {
-            let next = crl.next_update().unwrap_or(Seconds::EPOCH);
-            self.wait(schedule::after_success(
-                crl.this_update(),
-                next,
-                wall_clock(),
-                random(),
-            ));
-        }
+        self.error = None;
+        let now = wall_clock();
+        let (this, next) = crl.map_or((now, now), |crl| (crl.this_update(), crl.next_update()));
+        self.checked = Some(now);
+        self.wait(schedule::after_success(this, next, now, random()));
     }
 
-    pub fn failed(&mut self) {
-        self.failures = self.failures.saturating_add(1);
+    /// Plans the next try: at once where a mirror is left, else later with each failure.
+    pub fn failed(&mut self, error: &FeedError) {
         self.all_failures = self.all_failures.saturating_add(1);
+        self.error = Some(error.to_string());
+        self.validators = Validators::default();
+        if self.places.len() > 1 {
+            self.stamp = None;
+        }
+        self.turn += 1;
+        if self.turn < self.places.len() {
+            self.hurry();
+            return;
+        }
+        self.turn = 0;
+        self.failures = self.failures.saturating_add(1);
         self.wait(schedule::after_failure(self.failures, random()));
+    }
+
+    /// Makes it due.
+    pub fn hurry(&mut self) {
+        self.due = Instant::now();
+        self.next = None;
+    }
+
+    /// Makes it due, and whatever is there new.
+    pub fn forget(&mut self) {
+        self.hurry();
+        self.stamp = None;
+        self.validators = Validators::default();
+    }
+
+    /// Has a file judged again at the next look.
+    pub const fn reread(&mut self) {
+        self.stamp = None;
     }
 
     fn wait(&mut self, seconds: u64) {
         self.due = Instant::now() + Duration::from_secs(seconds);
+        self.next = match self.places.get(self.turn) {
+            Some(Place::Url(_)) => Some(wall_clock().plus(seconds)),
+            _ => None,
+        };
     }
 }
 
@@ -189,8 +224,8 @@ pub fn read_bounded(path: &Path) -> Result<Vec<u8>, FeedError> {
     std::fs::read(path).map_err(unreadable)
 }
 
-/// For when to fetch next, which needs no better clock.
-fn wall_clock() -> Seconds {
+/// For when to fetch next and what to tell the operator, which needs no better clock.
+pub fn wall_clock() -> Seconds {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Seconds::new(now.unwrap_or_default().as_secs())
 }

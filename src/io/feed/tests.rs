@@ -4,12 +4,12 @@ use std::fs;
 
 use super::*;
 use crate::{
-    io::journal,
+    io::{journal, kernel_clock::DemoClock, metrics::Metrics},
     revocation::{
         SerialStatus,
         testing::{Ca, Draft, entry},
     },
-    wire::time::Seconds,
+    wire::oid,
 };
 
 /// A folder that goes when the test ends.
@@ -53,25 +53,37 @@ fn open_all(
     issued: Vec<PathBuf>,
 ) -> Result<Feed, Vec<FeedError>> {
     let wanted = |path| Wanted {
-        place: Place::File(path),
+        places: vec![Place::File(path)],
+        delta: Vec::new(),
         distribution_point: None,
     };
-    let kept = Kept::new(folder.0.join("kept"));
-    let crls = crls.into_iter().map(wanted).collect();
-    Feed::open(
-        ca.certificate.clone(),
+    open_wanted(ca, folder, crls.into_iter().map(wanted).collect(), issued)
+}
+
+fn open_wanted(
+    ca: &Ca,
+    folder: &Folder,
+    crls: Vec<Wanted>,
+    issued: Vec<PathBuf>,
+) -> Result<Feed, Vec<FeedError>> {
+    Feed::open(FeedSettings {
+        name: "A".into(),
+        issuer: ca.certificate.clone(),
         crls,
-        issued,
-        &kept,
-        Duration::from_secs(9),
-    )
+        issued: issued.into(),
+        kept: Kept::new(folder.0.join("kept")),
+        fetch_time: Duration::from_secs(9),
+        authority: None,
+    })
 }
 
 fn refresh(feed: &mut Feed) -> Vec<FeedError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    runtime.block_on(feed.refresh())
+    let (_, errors) = runtime.block_on(feed.refresh(None));
+    feed.swap();
+    errors
 }
 
 fn status(feed: &Feed, serial: u8) -> SerialStatus {
@@ -96,7 +108,7 @@ fn a_new_crl_is_taken_and_an_old_or_broken_one_is_not() {
     assert!(is_revoked(&feed, 1) && refresh(&mut feed).is_empty());
     folder.put("crl", numbered(3, 3));
     assert!(refresh(&mut feed).is_empty());
-    assert!(is_revoked(&feed, 3) && !is_revoked(&feed, 1));
+    assert!(is_revoked(&feed, 3) && is_revoked(&feed, 1), "for good");
     let whole = numbered(4, 4);
     for bad in [
         numbered(2, 2),
@@ -166,7 +178,7 @@ fn what_was_accepted_outlives_the_process_and_cannot_be_rolled_back() {
     assert!(is_revoked(&feed, 2) && !is_revoked(&feed, 1));
     let text = refresh(&mut feed)[0].to_string();
     assert!(
-        text.contains("from 02 to 01") && text.contains("remove "),
+        text.contains("from 02 to 01") && text.contains("crl reset-mark"),
         "{text}"
     );
     fs::remove_file(&path).unwrap();
@@ -176,16 +188,193 @@ fn what_was_accepted_outlives_the_process_and_cannot_be_rolled_back() {
     ));
     // What was kept is damaged: told, and not used.
     folder.put("crl", numbered(3, 3));
-    let kept = fs::read_dir(folder.0.join("kept"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    fs::write(kept.path(), &numbered(2, 2)[..50]).unwrap();
+    let kept = fs::read_dir(folder.0.join("kept")).unwrap();
+    for kept in kept.map(|kept| kept.unwrap().path()) {
+        fs::write(kept, &numbered(2, 2)[..50]).unwrap();
+    }
     let mut feed = open(&ca, &folder, path, vec![]).unwrap();
     assert!(is_revoked(&feed, 3));
     let text = refresh(&mut feed)[0].to_string();
     assert!(text.contains("was kept cannot be used"), "{text}");
+}
+
+#[test]
+fn a_delta_is_followed_beside_its_base() {
+    let folder = Folder::new("feed-delta");
+    let ca = Ca::new("A");
+    let base = |number: u8, serials: &[u8]| {
+        let entries: Vec<_> = serials
+            .iter()
+            .map(|serial| entry(&[*serial], None))
+            .collect();
+        ca.crl(&Draft::new(&entries).number(&[number]))
+    };
+    let delta = |from: u8, number: u8, serial: u8| {
+        let draft = Draft::new(&[entry(&[serial], None)]).number(&[number]);
+        ca.crl(&draft.with(oid::DELTA_CRL_INDICATOR, true, &[2, 1, from]))
+    };
+    let wanted = Wanted {
+        places: vec![Place::File(folder.put("crl", base(1, &[1])))],
+        delta: vec![Place::File(folder.put("delta", delta(1, 2, 2)))],
+        distribution_point: None,
+    };
+    let open = || open_wanted(&ca, &folder, vec![wanted.clone()], vec![]).unwrap();
+    let mut feed = open();
+    assert!(is_revoked(&feed, 1) && is_revoked(&feed, 2));
+    assert!(refresh(&mut feed).is_empty());
+    // It needs a base that has not come yet, and is taken when that has.
+    folder.put("delta", delta(4, 5, 5));
+    let text = refresh(&mut feed)[0].to_string();
+    assert!(
+        text.contains("for a base with number 04 or above"),
+        "{text}"
+    );
+    let fourth = base(4, &[1, 2]);
+    folder.put("crl", &fourth);
+    let errors = refresh(&mut feed);
+    assert!(
+        errors.is_empty() && is_revoked(&feed, 2) && is_revoked(&feed, 5),
+        "{errors:?}"
+    );
+    // Both outlive the process, and neither goes back.
+    for (name, old, kind) in [
+        ("crl", base(3, &[]), "to 03"),
+        ("delta", delta(1, 2, 2), "to 02"),
+    ] {
+        folder.put(name, old);
+        let mut feed = open();
+        assert!(is_revoked(&feed, 5) && is_revoked(&feed, 1), "{name}");
+        let text = refresh(&mut feed)[0].to_string();
+        assert!(text.contains(kind), "{text}");
+        folder.put("crl", &fourth);
+    }
+    // The next base holds all of it, and the delta is old.
+    folder.put("crl", base(6, &[1, 2, 5, 6]));
+    assert!(
+        refresh(&mut feed)
+            .iter()
+            .all(|error| error.to_string().contains("to 02"))
+    );
+    assert!(is_revoked(&feed, 6) && feed.slots[0].crl(Kind::Delta).is_none());
+}
+
+#[test]
+fn what_disappears_stays_revoked_over_restarts_and_is_told() {
+    let folder = Folder::new("feed-retained");
+    let ca = Ca::new("A");
+    let crl = |number: u8, serials: &[u8]| {
+        let entries: Vec<_> = serials
+            .iter()
+            .map(|serial| entry(&[*serial], Some(1)))
+            .collect();
+        ca.crl(&Draft::new(&entries).number(&[number]))
+    };
+    let path = folder.put("crl", crl(1, &[1, 2, 3]));
+    let issued = folder.put("issued", "01 2020-01-01\n02 2999-01-01\n03\n");
+    let open = || open(&ca, &folder, path.clone(), vec![issued.clone()]).unwrap();
+    let mut feed = open();
+    assert!(refresh(&mut feed).is_empty());
+    folder.put("crl", crl(2, &[]));
+    let errors = refresh(&mut feed);
+    let text = errors[0].to_string();
+    assert!(
+        errors.len() == 1 && text.contains("1 revocations have disappeared"),
+        "{text}"
+    );
+    assert!(text.contains("serial 02;"), "{text}");
+    for feed in [feed, open()] {
+        assert!(
+            [1, 2, 3]
+                .into_iter()
+                .all(|serial| is_revoked(&feed, serial))
+        );
+    }
+    // A list that is damaged is told, and read as far as it goes.
+    let list = folder
+        .0
+        .join("kept")
+        .read_dir()
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let list = list
+        .into_iter()
+        .find(|path| path.extension().unwrap() == "retained")
+        .unwrap();
+    let content = fs::read(&list).unwrap();
+    fs::write(&list, &content[..content.len() - 80]).unwrap();
+    let mut feed = open();
+    assert!(is_revoked(&feed, 1));
+    assert!(refresh(&mut feed)[0].to_string().starts_with("ALARM"));
+}
+
+#[test]
+fn files_that_were_put_back_are_no_way_around_the_marks() {
+    let folder = Folder::new("feed-recall");
+    let ca = Ca::new("A");
+    let numbered = |number: u8| ca.crl(&Draft::new(&[entry(&[number], None)]).number(&[number]));
+    let path = folder.put("crl", numbered(5));
+    let mut feed = open(&ca, &folder, path.clone(), vec![]).unwrap();
+    refresh(&mut feed);
+    let marks = feed.judge.marks.clone();
+    // Someone removes what was kept and puts back the file.
+    fs::remove_dir_all(folder.0.join("kept")).unwrap();
+    folder.put("crl", numbered(4));
+    let mut feed = open(&ca, &folder, path, vec![]).unwrap();
+    assert!(is_revoked(&feed, 4));
+    feed.recall(&Store::default(), &marks);
+    assert_eq!(status(&feed, 4), SerialStatus::Stale);
+    let text = refresh(&mut feed)[0].to_string();
+    assert!(
+        text.starts_with("ALARM") && text.contains("number 04 is older"),
+        "{text}"
+    );
+    assert!(!folder.0.join("kept").exists() && feed.judge.news.is_empty());
+    folder.put("crl", numbered(4));
+    assert!(refresh(&mut feed)[0].to_string().contains("from 05 to 04"));
+    // Unless the operator says that it is meant.
+    folder.put("crl", numbered(6));
+    assert!(refresh(&mut feed).is_empty() && is_revoked(&feed, 6));
+    assert_eq!(feed.reset(Some("elsewhere")), []);
+    assert_eq!(feed.reset(None)[0].number.as_deref(), Some("06"));
+    folder.put("crl", numbered(2));
+    assert!(refresh(&mut feed).is_empty() && is_revoked(&feed, 2) && is_revoked(&feed, 6));
+}
+
+#[test]
+fn dates_are_judged_where_the_time_is_proven() {
+    let folder = Folder::new("feed-dates");
+    let ca = Ca::new("A");
+    let dated = |number: u8, this: &str, next: &str| {
+        let mut draft = Draft::new(&[entry(&[number], None)]).number(&[number]);
+        draft.this_update = format!("202601{this}000000Z");
+        draft.next_update = Some(format!("202601{next}000000Z"));
+        ca.crl(&draft)
+    };
+    let path = folder.put("crl", dated(1, "01", "08"));
+    let mut feed = open(&ca, &folder, path, vec![]).unwrap();
+    let mut look = |now| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let (_, errors) = runtime.block_on(feed.refresh(now));
+        feed.swap();
+        (
+            errors.iter().map(ToString::to_string).collect::<String>(),
+            is_revoked(&feed, 1),
+        )
+    };
+    // 2026-01-03
+    let now = Some(Seconds::new(20_456 * 86_400));
+    for (this, next, said) in [
+        ("01", "03", "ran out at 2026-01-03"),
+        ("04", "08", "in the future"),
+    ] {
+        folder.put("crl", dated(2, this, next));
+        let (text, kept) = look(now);
+        assert!(text.contains(said) && kept, "{text}");
+    }
+    folder.put("crl", dated(2, "04", "09"));
+    assert_eq!(look(None).0, "");
 }
 
 #[test]
@@ -202,12 +391,12 @@ fn following_ends_when_it_is_stopped() {
         stop_free: 0,
     })
     .unwrap();
-    follow(
-        vec![],
-        &opened.journal,
-        &Arc::new(Metrics::new(&[]).unwrap()),
-    )
-    .unwrap()
-    .stop();
+    let world = World {
+        journal: opened.journal.clone(),
+        metrics: Arc::new(Metrics::new(&[]).unwrap()),
+        clock: Arc::new(DemoClock),
+        store: Store::default(),
+    };
+    follow(vec![], &world).unwrap().stop();
     opened.threads.close();
 }

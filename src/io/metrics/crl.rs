@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use crate::{revocation::VerifiedCrl, wire::time::Seconds};
+use crate::{revocation::Facts, wire::time::Seconds};
 
 /// By source, which is a file or URL of the configuration.
 #[derive(Debug)]
@@ -46,19 +46,16 @@ impl CrlMetrics {
     }
 
     /// What is in force, and how often the source has failed since the start.
-    pub fn show(&self, source: &str, crl: Option<&VerifiedCrl>, failures: u64) {
+    pub fn show(&self, source: &str, crl: Option<&Facts>, failures: u64) {
         let set = |gauges: &IntGaugeVec, value: u64| {
             let gauge = gauges.with_label_values(&[source]);
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
-        let this_update = crl.map_or(Seconds::EPOCH, VerifiedCrl::this_update);
-        let next_update = crl.and_then(VerifiedCrl::next_update);
-        let entries = crl.map_or(0, VerifiedCrl::len);
+        let this_update = crl.map_or(Seconds::EPOCH, Facts::this_update);
+        let next_update = crl.map_or(Seconds::EPOCH, Facts::next_update);
+        let entries = crl.map_or(0, Facts::len);
         set(&self.this_update, this_update.get());
-        set(
-            &self.next_update,
-            next_update.unwrap_or(Seconds::EPOCH).get(),
-        );
+        set(&self.next_update, next_update.get());
         set(&self.entries, u64::try_from(entries).unwrap_or(u64::MAX));
         let counter = self.failures.with_label_values(&[source]);
         counter.inc_by(failures.saturating_sub(counter.get()));

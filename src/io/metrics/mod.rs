@@ -14,7 +14,7 @@ use prometheus::{
 use super::journal::Figures;
 use crate::{
     clock::{Status, TrustedTime, Unproven},
-    revocation::VerifiedCrl,
+    revocation::Facts,
     service::{status, timestamp::Outcome},
     wire::{ocsp_response::ErrorStatus, time::Seconds, tsp::FailInfo},
 };
@@ -208,7 +208,7 @@ impl Metrics {
     }
 
     /// How a CRL source stands.
-    pub fn crl(&self, source: &str, crl: Option<&VerifiedCrl>, failures: u64) {
+    pub fn crl(&self, source: &str, crl: Option<&Facts>, failures: u64) {
         self.crls.show(source, crl, failures);
     }
 

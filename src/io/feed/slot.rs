@@ -1,0 +1,426 @@
+//! One scope of an issuer's CRLs: [`Slot`] has the complete CRL's source and the delta's, judges what they bring, and
+//! keeps what it accepts. It writes before anything is in force: first what stays revoked, then the CRL.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::Client;
+
+use super::{
+    FeedError, Place,
+    kept::{self, Kept, Kind},
+    marks::Marks,
+    retained,
+    source::{Look, News, Source, read_bounded},
+};
+use crate::{
+    audit::event::Event,
+    revocation::{
+        CrlError, Facts, Mark, Overlaid, Part, Retained, Revocation, Serial, verify, verify_delta,
+    },
+    wire::{certificate::Certificate, time::Seconds},
+};
+
+/// A CRL that is wanted.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Where it is, and mirrors that are tried in turn. At least one.
+    pub places: Vec<Place>,
+    /// Where the delta to it is, and its mirrors; none without a delta.
+    pub delta: Vec<Place>,
+    /// A name that the issuing distribution point must have.
+    pub distribution_point: Option<String>,
+}
+
+/// What CRLs are judged by beside themselves.
+#[derive(Debug)]
+pub struct Judge {
+    pub issuer: Certificate,
+    pub marks: Marks,
+    /// Where it is proven.
+    pub now: Option<Seconds>,
+    /// What was accepted or refused and is not yet on record.
+    pub news: Vec<Event>,
+}
+
+#[derive(Debug)]
+pub struct Slot {
+    distribution_point: Option<String>,
+    pub base: Source,
+    pub delta: Option<Source>,
+    pub part: Option<Part>,
+    /// What was revoked for good, until there is a part to hold it.
+    retained: Retained,
+    kept: PathBuf,
+    unkept: Unkept,
+    /// An operator has allowed another scope and lower numbers for the next CRL.
+    pub is_reset: bool,
+}
+
+/// What is in force but not yet on the disk.
+#[derive(Debug, Default)]
+struct Unkept {
+    retained: bool,
+    base: Option<Vec<u8>>,
+    delta: Option<Vec<u8>>,
+    /// That it is told once.
+    failure: Option<String>,
+}
+
+impl Slot {
+    /// Reads and verifies what is on this host. Nothing is written. What was kept stands in for a file that cannot be
+    /// taken, and for a URL until it is fetched.
+    pub fn open(
+        wanted: Wanted,
+        nth: usize,
+        kept: &Kept,
+        judge: &mut Judge,
+        errors: &mut Vec<FeedError>,
+        warnings: &mut Vec<FeedError>,
+    ) -> Self {
+        let point = wanted.distribution_point.as_deref().unwrap_or_default();
+        let mut slot = Self {
+            kept: kept.path(&judge.issuer, point, nth),
+            distribution_point: wanted.distribution_point,
+            base: Source::new(wanted.places),
+            delta: (!wanted.delta.is_empty()).then(|| Source::new(wanted.delta)),
+            part: None,
+            retained: Retained::default(),
+            unkept: Unkept::default(),
+            is_reset: false,
+        };
+        let path = slot.file("retained");
+        let (retained, wrong) = retained::read(&path);
+        slot.retained = retained;
+        warnings.extend(wrong.map(|error| FeedError::Retained { path, error }));
+        for kind in [Kind::Complete, Kind::Delta] {
+            warnings.extend(slot.take_kept(kind, judge).err());
+            let Some(source) = slot.source(kind) else {
+                continue;
+            };
+            let place = source.name();
+            let Some(read) = source.read_file() else {
+                continue;
+            };
+            let taken = read.and_then(|content| {
+                let taken = slot.take(kind, content, judge);
+                taken.map_err(|error| refused(place, error))
+            });
+            match taken {
+                Ok(_) => {}
+                // Without a delta the complete CRL answers.
+                Err(error) if slot.part.is_some() => warnings.push(error),
+                Err(error) => errors.push(error),
+            }
+        }
+        slot
+    }
+
+    /// What was kept by an earlier process, judged like anything else that comes from a disk, but for its dates.
+    fn take_kept(&mut self, kind: Kind, judge: &mut Judge) -> Result<(), FeedError> {
+        let path = match kind {
+            Kind::Complete => self.kept.clone(),
+            Kind::Delta => self.file("delta"),
+        };
+        if self.source(kind).is_none() || !path.exists() {
+            return Ok(());
+        }
+        let wrong = |error: String| FeedError::Kept {
+            path: path.clone(),
+            error,
+        };
+        let content = read_bounded(&path).map_err(|error| wrong(error.to_string()))?;
+        let now = judge.now.take();
+        let taken = self.take(kind, content, judge);
+        judge.now = now;
+        self.unkept = Unkept::default();
+        taken.map(|_| ()).map_err(|error| wrong(error.to_string()))
+    }
+
+    fn file(&self, ending: &str) -> PathBuf {
+        self.kept.with_extension(ending)
+    }
+
+    /// By what the store knows the source.
+    pub fn id(&self, kind: Kind) -> String {
+        let stem = self.kept.file_stem().unwrap_or_default();
+        format!("{} {}", stem.display(), kind.name())
+    }
+
+    /// By what an operator knows the source.
+    pub fn name(&self, kind: Kind) -> String {
+        match (kind, &self.delta) {
+            (Kind::Delta, Some(delta)) => delta.name(),
+            _ => self.base.name(),
+        }
+    }
+
+    pub fn source(&mut self, kind: Kind) -> Option<&mut Source> {
+        match kind {
+            Kind::Complete => Some(&mut self.base),
+            Kind::Delta => self.delta.as_mut(),
+        }
+    }
+
+    /// The CRL in force of this kind.
+    pub fn crl(&self, kind: Kind) -> Option<&Facts> {
+        let part = self.part.as_ref()?;
+        match kind {
+            Kind::Complete => Some(part.base()),
+            Kind::Delta => part.delta().map(|delta| &**delta),
+        }
+    }
+
+    /// Looks at both sources. Whether something else is in force; what could not be taken is told.
+    pub async fn refresh(
+        &mut self,
+        client: Option<&Client>,
+        judge: &mut Judge,
+        errors: &mut Vec<FeedError>,
+    ) -> bool {
+        let mut changed = false;
+        for kind in [Kind::Complete, Kind::Delta] {
+            let Some(source) = self.source(kind) else {
+                continue;
+            };
+            let place = source.place();
+            let taken = match source.look(client).await {
+                Ok(Look::Nothing) => continue,
+                Ok(Look::Unchanged) => Ok(false),
+                Ok(Look::New(News {
+                    content,
+                    validators,
+                })) => {
+                    let taken = self.take(kind, content, judge);
+                    if let (Ok(_), Some(source)) = (&taken, self.source(kind)) {
+                        source.validators = validators;
+                    }
+                    taken.map_err(|error| refused(place.clone(), error))
+                }
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(new) => {
+                    changed |= new;
+                    self.succeeded(kind);
+                }
+                Err(error) => {
+                    // A server that is away has shown nothing to refuse.
+                    if !matches!(error, FeedError::Fetch { .. }) {
+                        judge.news.push(Event::CrlRefused {
+                            issuer: judge.issuer.subject_text(),
+                            source: place,
+                            reason: error.to_string(),
+                        });
+                    }
+                    if let Some(source) = self.source(kind) {
+                        source.failed(&error);
+                    }
+                    errors.push(error);
+                }
+            }
+        }
+        errors.extend(self.keep());
+        changed
+    }
+
+    fn succeeded(&mut self, kind: Kind) {
+        let part = self.part.as_ref();
+        match (kind, &mut self.delta) {
+            (Kind::Complete, _) => self.base.succeeded(part.map(|part| &**part.base())),
+            (Kind::Delta, Some(delta)) => {
+                let crl = part.and_then(Part::delta).map(|delta| &**delta);
+                delta.succeeded(crl.or(part.map(|part| &**part.base())));
+            }
+            (Kind::Delta, None) => {}
+        }
+    }
+
+    /// Puts what is in `content` into force, if it may be. Whether it is new.
+    fn take(
+        &mut self,
+        kind: Kind,
+        content: Vec<u8>,
+        judge: &mut Judge,
+    ) -> Result<bool, CrlRefusal> {
+        if content.trim_ascii_start().starts_with(b"<") {
+            return Err(CrlRefusal::WebPage);
+        }
+        let point = self.distribution_point.as_deref();
+        let (part, scope, mark) = match kind {
+            Kind::Complete => {
+                let crl = verify(&content, &judge.issuer, point)?;
+                let (scope, mark) = judge.admit(&crl, kind)?;
+                let part = match &self.part {
+                    Some(part) if part.base().digest() == crl.digest() => return Ok(false),
+                    Some(part) if self.is_reset && part.base().scope() != crl.scope() => {
+                        Part::new(crl, part.retained().clone())
+                    }
+                    Some(part) => part.succeeded_by(crl)?,
+                    None => Part::new(crl, std::mem::take(&mut self.retained)),
+                };
+                (part, scope, mark)
+            }
+            Kind::Delta => {
+                let delta = verify_delta(&content, &judge.issuer, point)?;
+                let (scope, mark) = judge.admit(&delta, kind)?;
+                let part = self.part.as_ref().ok_or(CrlRefusal::NoBase)?;
+                if part
+                    .delta()
+                    .is_some_and(|old| old.digest() == delta.digest())
+                {
+                    return Ok(false);
+                }
+                match part.with_delta(delta) {
+                    Ok(Overlaid::New(part)) => (part, scope, mark),
+                    Ok(Overlaid::Superseded) => return Ok(false),
+                    Err(error) => {
+                        if matches!(error, CrlError::OldBase { .. }) {
+                            // The newer base is out; the delta is looked at again when it is here.
+                            self.base.hurry();
+                            self.base.reread();
+                        }
+                        return Err(error.into());
+                    }
+                }
+            }
+        };
+        let retained = part.retained().len();
+        self.unkept.retained |= self
+            .part
+            .as_ref()
+            .is_some_and(|old| old.retained().len() != retained);
+        match kind {
+            Kind::Complete => {
+                self.unkept.base = Some(content);
+                self.is_reset = false;
+                if let Some(delta) = &mut self.delta {
+                    delta.forget();
+                }
+            }
+            Kind::Delta => self.unkept.delta = Some(content),
+        }
+        self.part = Some(part);
+        let source = self
+            .source(kind)
+            .map(|source| source.place())
+            .unwrap_or_default();
+        judge.news.push(Event::CrlAccepted {
+            issuer: judge.issuer.subject_text(),
+            source,
+            number: mark.number.as_ref().map(hex::encode),
+            sha256: hex::encode(mark.digest),
+            this_update: mark.this_update.to_string(),
+            scope: scope.clone(),
+        });
+        judge.marks.set(scope, mark);
+        Ok(true)
+    }
+
+    /// Writes what is in force and not yet on the disk. What stays revoked comes first: it is in the old CRL, whose
+    /// place the new one takes.
+    fn keep(&mut self) -> Option<FeedError> {
+        let kept = self.try_keep();
+        let failure = kept.as_ref().err().map(ToString::to_string);
+        let known = std::mem::replace(&mut self.unkept.failure, failure);
+        kept.err()
+            .filter(|error| known.as_ref() != Some(&error.to_string()))
+    }
+
+    fn try_keep(&mut self) -> Result<(), FeedError> {
+        fn put(path: &Path, content: &[u8]) -> Result<(), FeedError> {
+            kept::put(path, content).map_err(|error| FeedError::NotKept {
+                path: path.to_owned(),
+                error,
+            })
+        }
+        if let Some(part) = self.part.as_ref().filter(|_| self.unkept.retained) {
+            put(&self.file("retained"), &retained::encode(part.retained()))?;
+            self.unkept.retained = false;
+        }
+        if let Some(content) = &self.unkept.base {
+            put(&self.kept, content)?;
+            self.unkept.base = None;
+        }
+        if let Some(content) = &self.unkept.delta {
+            put(&self.file("delta"), content)?;
+            self.unkept.delta = None;
+        }
+        Ok(())
+    }
+
+    /// Takes a CRL out of force, and the delta with its base.
+    pub fn withdraw(&mut self, kind: Kind) {
+        if let Some(part) = self.part.take() {
+            match kind {
+                Kind::Complete => self.retained = part.retained().clone(),
+                Kind::Delta => self.part = Some(part.without_delta()),
+            }
+        }
+        self.unkept = Unkept::default();
+    }
+
+    /// What is to be known of the CRLs in force.
+    pub fn remarks(&self) -> Vec<FeedError> {
+        let mut remarks = Vec::new();
+        for kind in [Kind::Complete, Kind::Delta] {
+            let place = || self.name(kind);
+            let Some(crl) = self.crl(kind) else { continue };
+            if crl.duplicates() > 0 {
+                remarks.push(FeedError::Duplicates {
+                    place: place(),
+                    count: crl.duplicates(),
+                });
+            }
+            if crl.has_freshest() && self.delta.is_none() {
+                remarks.push(FeedError::Freshest { place: place() });
+            }
+        }
+        remarks
+    }
+
+    /// The serials that `old` showed as revoked and this part's CRLs no longer do.
+    pub fn disappeared(&self, old: &Part) -> Vec<(Serial, Revocation)> {
+        let part = self.part.as_ref();
+        part.map(|part| part.newly_retained(old).collect())
+            .unwrap_or_default()
+    }
+}
+
+impl Judge {
+    /// Whether a CRL's dates and number may be; under what its mark is set, and the mark.
+    fn admit(&self, crl: &Facts, kind: Kind) -> Result<(String, Mark), CrlRefusal> {
+        if let Some(now) = self.now {
+            if crl.next_update() <= now {
+                return Err(CrlRefusal::RanOut(crl.next_update()));
+            }
+            if crl.this_update() > now {
+                return Err(CrlRefusal::Future(crl.this_update()));
+            }
+        }
+        let scope = kept::scope(&self.issuer, crl.distribution_point(), kind);
+        let mark = crl.mark();
+        if let Some(old) = self.marks.get(&scope) {
+            old.admits(&mark)?;
+        }
+        Ok((scope, mark))
+    }
+}
+
+/// Why a CRL does not come into force.
+#[derive(Debug, thiserror::Error)]
+pub enum CrlRefusal {
+    #[error("is a web page and no CRL; give the address of the CRL itself")]
+    WebPage,
+    #[error(transparent)]
+    Crl(#[from] CrlError),
+    #[error("the delta has no complete CRL to go over yet")]
+    NoBase,
+    #[error("the CRL ran out at {0}; the CA, or a cache before it, serves an old one")]
+    RanOut(Seconds),
+    #[error("thisUpdate is {0}, in the future; see that the CA's clock is right")]
+    Future(Seconds),
+}
+
+fn refused(place: String, error: CrlRefusal) -> FeedError {
+    FeedError::Crl { place, error }
+}
