@@ -12,15 +12,19 @@ use std::{
 };
 
 use super::feed::kept;
-use crate::{audit::tree::sha256, ocsp::saved::Saved, wire::time::Seconds};
+use crate::{
+    audit::tree::sha256,
+    ocsp::{saved::Saved, sealed::LONGEST_KEY},
+    wire::time::Seconds,
+};
 
 /// A later form has another number.
 const FORMAT: &[u8] = b"gnomon sealed answers 1\n";
 
 const DIGEST: usize = 32;
 
-/// Octets of the largest entry: with the longest key that is kept, and a signature by RSA of 8192 bits.
-const LARGEST_ENTRY: u64 = 2 + 256 + 8 + 8 + 2 + 1_024;
+/// Octets of a signature by RSA of 8192 bits.
+const LONGEST_SIGNATURE: u64 = 1_024;
 
 /// An answer by what was asked.
 pub type Entry = (Box<[u8]>, Saved);
@@ -64,9 +68,10 @@ pub fn take(path: &Path, most: usize) -> Result<Vec<Entry>, TakeError> {
 fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let most = u64::try_from(most).unwrap_or(u64::MAX);
+    let largest_entry = 2 + u64::from(LONGEST_KEY) + 8 + 8 + 2 + LONGEST_SIGNATURE;
     let mut content = Vec::new();
     // What is cut off here makes the digest wrong.
-    file.take(most.saturating_mul(LARGEST_ENTRY).saturating_add(1_024))
+    file.take(most.saturating_mul(largest_entry).saturating_add(1_024))
         .read_to_end(&mut content)?;
     fs::remove_file(path)?;
     Ok(content)

@@ -65,9 +65,9 @@ impl Window {
     }
 
     /// Whether a fresh answer is due soon: an eighth of the time before clients would have to wait for one.
-    pub const fn nears_refresh(&self, now: Seconds) -> bool {
+    pub fn nears_refresh(&self, now: Seconds) -> bool {
         let early = self.refresh_at.since(self.signed) / 8;
-        now.get() >= self.refresh_at.minus(early).get()
+        now >= self.refresh_at.minus(early)
     }
 
     /// Whether the answer is over.

@@ -254,7 +254,7 @@ impl Statuses {
             Turn::Lead(lead) => {
                 let result = match self.take_up(&question, &key) {
                     Some(sealed) => Ok(sealed),
-                    None => self.sign_sealed(&question, &key, Share::Status).await,
+                    None => self.sign_sealed(&question, &key).await,
                 };
                 lead.land(match &result {
                     Ok(sealed) => Ok(Arc::clone(sealed)),
@@ -320,9 +320,8 @@ impl Statuses {
         &self,
         question: &Question<'_>,
         key: &[u8],
-        share: Share,
     ) -> Result<Arc<Sealed>, Failure> {
-        let signed = self.sign(question, share, None).await?;
+        let signed = self.sign(question, Share::Status, None).await?;
         Ok(self.keep(question, key, signed))
     }
 
