@@ -21,9 +21,9 @@ use crate::{
 /// The largest file in a folder of certificates.
 const LARGEST_CERTIFICATE: u64 = 16 << 20;
 
-/// How many times longer than a look through a folder the next one has to wait: one of ten million files that changes
-/// all the time shall not keep a core busy.
-const REST: u32 = 10;
+/// How many times longer than it takes to go through a folder it then rests: one of ten million files that changes all
+/// the time shall not keep a core busy.
+const REST: u32 = 4;
 
 /// A folder can change again without a new stamp for as long as the file system's clock stands still, some
 /// milliseconds; clocks of file servers differ by more.
@@ -65,7 +65,7 @@ impl Folder {
             path: path.to_owned(),
             error,
         };
-        let start = Instant::now();
+        let (start, mut reading) = (Instant::now(), Duration::ZERO);
         self.is_fresh = is_fresh(now);
         let (mut serials, mut seen) = (Serials::default(), HashSet::new());
         let (mut pending, mut failures) = (HashMap::new(), Vec::new());
@@ -81,7 +81,10 @@ impl Folder {
             if !path.is_file() {
                 continue;
             }
-            match read_certificates(&path, stamp, issuer, &mut serials) {
+            let opened = Instant::now();
+            let read = read_certificates(&path, stamp, issuer, &mut serials);
+            reading += opened.elapsed();
+            match read {
                 Ok(()) => {
                     seen.insert(key);
                 }
@@ -105,8 +108,9 @@ impl Folder {
             }
         }
         (self.seen, self.pending) = (seen, pending);
-        let rest = start.elapsed() * REST;
-        self.rest = start.checked_add(rest).filter(|_| rest > INTERVAL);
+        // What is new is read only once.
+        let rest = start.elapsed().saturating_sub(reading) * REST;
+        self.rest = (rest > INTERVAL).then(|| Instant::now() + rest);
         let others = failures.len().saturating_sub(1);
         let failure = failures.into_iter().next().map(|first| match others {
             0 => first,
