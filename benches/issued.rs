@@ -36,6 +36,16 @@ fn main() {
 
 fn measure(what: &str, serial: fn(u64) -> u128) {
     println!("{what}: {COUNT} of 16 octets, each with a notAfter");
+    let mut times: Vec<_> = (0..ROUNDS)
+        .map(|round| {
+            let line = |n| format!("{:032x} 2027-03-01\n", serial(round * BATCH + n));
+            let list: String = (0..BATCH).map(line).collect();
+            let start = Instant::now();
+            black_box(Serials::parse(list.as_bytes()).unwrap());
+            start.elapsed().as_nanos() as f64 / BATCH as f64
+        })
+        .collect();
+    println!("  reading a line of a list: {:.0} ns", median(&mut times));
     let before = resident();
     let start = Instant::now();
     let mut serials = Serials::default();

@@ -374,6 +374,8 @@ fn certificate(dir: &Folder, ca: &str, serial: &str, algorithm: &str, out: &str)
         ],
     );
     let serial = format!("0x{serial}");
+    let extensions = dir.path("leaf.ext");
+    fs::write(&extensions, "authorityKeyIdentifier=keyid:always\n").unwrap();
     run(
         "openssl",
         &[
@@ -389,8 +391,58 @@ fn certificate(dir: &Folder, ca: &str, serial: &str, algorithm: &str, out: &str)
             "30",
             "-set_serial",
             &serial,
+            "-extfile",
+            &extensions,
             "-out",
             &dir.path(out),
+        ],
+    );
+}
+
+/// `other.pem`, a CA of the same name as the demo's, but with a key of its own.
+fn other_ca(dir: &Folder) {
+    let (key, csr, extensions) = (
+        dir.path("other.key"),
+        dir.path("other.csr"),
+        dir.path("other.ext"),
+    );
+    fs::write(
+        &extensions,
+        "subjectKeyIdentifier=hash\nbasicConstraints=critical,CA:true\n",
+    )
+    .unwrap();
+    run(
+        "openssl",
+        &["genpkey", "-algorithm", "ed25519", "-out", &key],
+    );
+    let issuing = dir.path("issuing.pem");
+    run(
+        "openssl",
+        &[
+            "x509",
+            "-x509toreq",
+            "-in",
+            &issuing,
+            "-signkey",
+            &key,
+            "-out",
+            &csr,
+        ],
+    );
+    let out = dir.path("other.pem");
+    run(
+        "openssl",
+        &[
+            "x509",
+            "-req",
+            "-in",
+            &csr,
+            "-signkey",
+            &key,
+            "-extfile",
+            &extensions,
+            "-out",
+            &out,
         ],
     );
 }
@@ -401,13 +453,15 @@ fn a_folder_of_certificates_is_followed_as_it_grows() {
     let (listen, admin) = demo(&dir, "issued = [\"issued.txt\", \"published\"]\n");
     fs::create_dir(dir.join("published")).unwrap();
     certificate(&dir, "issuing", "6A01", "ed25519", "published/1.pem");
-    // What else a CA publishes, and a certificate of another CA.
+    // What else a CA publishes, and certificates of other CAs: of another name, and of another key.
+    other_ca(&dir);
+    certificate(&dir, "other", "6A0F", "ed25519", "published/other.pem");
     for name in ["issuing.crl", "issuing.key", "ca.pem"] {
         fs::copy(dir.join(name), dir.join("published").join(name)).unwrap();
     }
     fs::copy(dir.join("issuing.crl"), dir.join("published/list.der")).unwrap();
     let gnomon = serve((dir, listen, admin));
-    assert!(is_good(&gnomon, "6A01") && !is_good(&gnomon, "6A02"));
+    assert!(is_good(&gnomon, "6A01") && !is_good(&gnomon, "6A02") && !is_good(&gnomon, "6A0F"));
     let until_good = |serial: &str| {
         wait_for("the certificate", || is_good(&gnomon, serial).then_some(()));
     };

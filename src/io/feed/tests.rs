@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     io::{journal, kernel_clock::DemoClock, metrics::Metrics},
     revocation::{
-        SerialStatus,
+        SerialStatus, Serials,
         testing::{Ca, Draft, entry},
     },
     wire::oid,
@@ -41,7 +41,7 @@ fn open(
     ca: &Ca,
     folder: &Folder,
     crl: PathBuf,
-    issued: Vec<PathBuf>,
+    issued: impl Into<IssuedSources>,
 ) -> Result<Feed, Vec<FeedError>> {
     open_all(ca, folder, vec![crl], issued)
 }
@@ -50,7 +50,7 @@ fn open_all(
     ca: &Ca,
     folder: &Folder,
     crls: Vec<PathBuf>,
-    issued: Vec<PathBuf>,
+    issued: impl Into<IssuedSources>,
 ) -> Result<Feed, Vec<FeedError>> {
     let wanted = |path| Wanted {
         places: vec![Place::File(path)],
@@ -161,6 +161,66 @@ fn issued_serials_come_from_lists_and_from_certificates() {
     folder.put("issued", "08\n");
     assert!(refresh(&mut feed).is_empty());
     assert_eq!(status(&feed, 7), SerialStatus::Unlisted);
+}
+
+#[test]
+fn a_list_that_is_wrong_leaves_the_old_one_in_force() {
+    let folder = Folder::new("feed-list");
+    let ca = Ca::new("A");
+    let crl = folder.put("crl", ca.crl(&Draft::new(&[])));
+    let list = folder.put("issued", "07 2027-03-01\n");
+    let mut feed = open(&ca, &folder, crl, vec![list.clone()]).unwrap();
+    let long = format!("08\n09 # {}\n", "x".repeat(5000));
+    for (bad, said) in [
+        ("08\n09 never\n", "line 2: `never` is no notAfter"),
+        (long.as_str(), "line 2: is longer than 4096 octets"),
+    ] {
+        folder.put("issued", bad);
+        let errors = refresh(&mut feed);
+        let text = errors[0].to_string();
+        assert!(errors.len() == 1 && text.contains(said), "{text}");
+        assert!(refresh(&mut feed).is_empty(), "told once");
+        assert_eq!(status(&feed, 7), SerialStatus::Issued);
+        assert_eq!(status(&feed, 8), SerialStatus::Unlisted);
+    }
+    fs::remove_file(&list).unwrap();
+    assert_eq!((refresh(&mut feed).len(), refresh(&mut feed).len()), (1, 0));
+    folder.put("issued", "08");
+    assert!(refresh(&mut feed).is_empty());
+    assert_eq!(status(&feed, 7), SerialStatus::Unlisted);
+    assert_eq!(status(&feed, 8), SerialStatus::Issued);
+}
+
+#[test]
+fn a_new_crl_and_a_push_do_not_undo_each_other() {
+    let folder = Folder::new("feed-push");
+    let ca = Ca::new("A");
+    let numbered =
+        |number: u8, serial: u8| ca.crl(&Draft::new(&[entry(&[serial], None)]).number(&[number]));
+    let crl = folder.put("crl", numbered(1, 1));
+    let sources = IssuedSources {
+        paths: vec![],
+        pushed: Some(folder.0.join("kept/pushed.issued")),
+    };
+    let mut feed = open(&ca, &folder, crl, sources).unwrap();
+    assert!(!folder.0.join("kept").exists(), "nothing is written");
+    let (pushes, accepting) = pushed::accept(&mut feed).unwrap().unwrap();
+    assert!(pushed::accept(&mut feed).unwrap().is_none(), "once");
+    let push = |serials: &[u8]| {
+        let serials = Serials::parse(serials).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(pushes.push(serials)).unwrap();
+    };
+    push(b"07");
+    assert_eq!(status(&feed, 7), SerialStatus::Issued);
+    folder.put("crl", numbered(2, 2));
+    assert!(refresh(&mut feed).is_empty() && is_revoked(&feed, 2));
+    push(b"08");
+    assert!(is_revoked(&feed, 2) && !is_revoked(&feed, 1));
+    let good = |serial| status(&feed, serial) == SerialStatus::Issued;
+    assert!(good(7) && good(8) && !good(1));
+    drop(pushes);
+    accepting.stop();
 }
 
 #[test]
