@@ -99,3 +99,65 @@ fn issuer_key(extensions: &[u8]) -> Result<Option<Vec<u8>>, DerError> {
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tlv::wrap;
+
+    fn certificate(serial: &[u8], not_after: &[u8], issuer_key: Option<&[u8]>) -> Vec<u8> {
+        let sequence = |parts: &[&[u8]]| wrap(tag::SEQUENCE, parts);
+        let time = |tag, text| wrap(tag, &[text]);
+        let version = wrap(tag::context_constructed(0), &[&wrap(tag::INTEGER, &[&[2]])]);
+        let validity = sequence(&[&time(tag::UTC_TIME, b"260101000000Z"), not_after]);
+        let name = wrap(tag::SEQUENCE, &[&wrap(tag::SET, &[])]);
+        let other = sequence(&[
+            &wrap(tag::OID, &[&[0x55, 0x1d, 0x0f]]),
+            &wrap(tag::OCTET_STRING, &[]),
+        ]);
+        let extensions = match issuer_key {
+            None => vec![],
+            Some(key) => {
+                let value = sequence(&[&wrap(tag::context(0), &[key])]);
+                let value = wrap(tag::OCTET_STRING, &[&value]);
+                let id = wrap(tag::OID, &[oid::AUTHORITY_KEY_IDENTIFIER.as_bytes()]);
+                let all = sequence(&[&other, &sequence(&[&id, &value])]);
+                wrap(tag::context_constructed(3), &[&all])
+            }
+        };
+        let tbs = sequence(&[
+            &version,
+            &wrap(tag::INTEGER, &[serial]),
+            &sequence(&[]),
+            &name,
+            &validity,
+            &sequence(&[]),
+            &sequence(&[]),
+            &extensions,
+        ]);
+        sequence(&[&tbs, &sequence(&[]), &wrap(tag::BIT_STRING, &[&[0]])])
+    }
+
+    #[test]
+    fn what_is_needed_is_read_and_nothing_else_is_looked_at() {
+        let (utc, generalized) = (b"\x17\x0d270301000000Z", b"\x18\x0f21500301000000Z");
+        let der = certificate(&[0, 0xff], utc, Some(&[7, 8]));
+        let [read] = Issuance::read_all(&der).unwrap().try_into().unwrap();
+        assert_eq!(read.serial(), [0, 0xff]);
+        assert_eq!(read.not_after().to_string(), "2027-03-01T00:00:00Z");
+        assert_eq!(read.issuer_key.as_deref(), Some(&[7, 8][..]));
+        assert_eq!(read.issuer, [0x30, 2, 0x31, 0]);
+        let long = Issuance::from_der(&certificate(&[1], generalized, None)).unwrap();
+        assert_eq!(long.not_after().to_string(), "2150-03-01T00:00:00Z");
+        assert_eq!(long.issuer_key, None);
+        for end in 0..der.len() {
+            assert!(Issuance::read_all(&der[..end]).is_err(), "{end}");
+        }
+        for at in 0..der.len() {
+            let mut altered = der.clone();
+            altered[at] ^= 0x80;
+            // Whatever it says now, it says it without a panic.
+            let _ = Issuance::read_all(&altered);
+        }
+    }
+}

@@ -145,3 +145,33 @@ impl Owner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn more_than_can_wait_are_refused_at_once() {
+        let (sender, mut queue) = mpsc::channel(1);
+        let pushes = Pushes(sender);
+        let first = tokio::spawn({
+            let pushes = pushes.clone();
+            async move { pushes.push(Serials::default()).await }
+        });
+        let waiting = queue.recv().await.unwrap();
+        let second = tokio::spawn({
+            let pushes = pushes.clone();
+            async move { pushes.push(Serials::default()).await }
+        });
+        tokio::task::yield_now().await;
+        let refused = pushes.push(Serials::default()).await;
+        assert_eq!(refused, Err(PushError::Busy));
+        waiting.reply.send(Ok(())).unwrap();
+        assert_eq!(first.await.unwrap(), Ok(()));
+        // A thread that is gone has kept nothing.
+        drop(queue);
+        assert_eq!(second.await.unwrap(), Err(PushError::NotKept));
+        let late = pushes.push(Serials::default()).await;
+        assert_eq!(late, Err(PushError::NotKept));
+    }
+}
