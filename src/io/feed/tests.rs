@@ -64,7 +64,7 @@ fn open_wanted(
     ca: &Ca,
     folder: &Folder,
     crls: Vec<Wanted>,
-    issued: Vec<PathBuf>,
+    issued: impl Into<IssuedSources>,
 ) -> Result<Feed, Vec<FeedError>> {
     Feed::open(FeedSettings {
         name: "A".into(),
