@@ -63,10 +63,11 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Where each proof type is made, and nowhere else.
-const PROOFS: [(&str, &str); 5] = [
+const PROOFS: [(&str, &str); 6] = [
     ("Admitted", "src/tsa/admission.rs"),
     ("TrustedTime", "src/clock/discipline.rs"),
     ("VerifiedCrl", "src/revocation/verify.rs"),
+    ("VerifiedDelta", "src/revocation/verify.rs"),
     ("Self", "src/signing/credential.rs"),
     ("Recorded", "src/io/journal/mod.rs"),
 ];

@@ -189,7 +189,7 @@ fn a_start_needs_no_server_and_takes_no_older_crl() {
     // Without a server there is nothing to say yet, and the reason is told.
     let gnomon = Gnomon::serve(dir, listen, admin);
     assert!(gnomon.ask("good.pem", &[]).contains("trylater"));
-    assert!(readiness(&gnomon).contains("has not yet been fetched"));
+    assert!(readiness(&gnomon).contains("its CRL did not come yet"));
     let nginx = Nginx::start(&gnomon.dir, address);
     refresh(&gnomon);
     until(&gnomon, "good.pem", "good.pem: revoked");

@@ -68,7 +68,7 @@ impl Clock {
 
 fn reset(config: &Config) -> Result<ExitCode, Vec<Problem>> {
     let dir = &config.journal.dir;
-    inbox::ask(dir, Request::ResetClock).map_err(|error| {
+    inbox::ask(dir, &Request::ResetClock).map_err(|error| {
         let what = format!(
             "{}: the request cannot be left there: {error}",
             dir.display()

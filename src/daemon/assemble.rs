@@ -34,7 +34,6 @@ use crate::{
         Responder,
         issuer::{ArchiveCutoff, Issuer, Issuers},
     },
-    revocation::Revocation,
     signing::{
         Signer,
         credential::{Credential, Role},
@@ -45,9 +44,6 @@ use crate::{
 
 /// How far the clock may be off where there is no TSU to say so: OCSP has whole seconds.
 const STATUS_TOLERANCE: Duration = Duration::from_secs(1);
-
-/// cACompromise (RFC 5280 5.3.1).
-const CA_COMPROMISE: u8 = 2;
 
 /// Everything that the services are made of.
 pub struct Parts {
@@ -301,10 +297,7 @@ impl Assembly<'_> {
             issued,
             kept,
             fetch_time: revocation.fetch_timeout,
-            authority: issuer.compromised.map(|time| Revocation {
-                time,
-                reason: Some(CA_COMPROMISE),
-            }),
+            compromised: issuer.compromised,
         });
         let feed = match opened {
             Ok(feed) => feed,

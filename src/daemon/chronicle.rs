@@ -14,6 +14,7 @@ use crate::{
     clock::{Basis, Clock, Transition},
     config::Config,
     io::{
+        feed::Orders,
         journal::{
             Journal,
             inbox::{Inbox, Request},
@@ -70,7 +71,7 @@ impl Chronicle {
         metrics: Arc<Metrics>,
         tsus: Vec<String>,
         own_certificates: OwnCertificates,
-        inbox: Inbox,
+        (inbox, feeds): (Inbox, Orders),
         leap_table: Option<PathBuf>,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
@@ -80,6 +81,7 @@ impl Chronicle {
             metrics,
             own_certificates,
             inbox,
+            feeds,
             proven: None,
             unproven_since: Some(Instant::now()),
             leap_table,
@@ -223,6 +225,7 @@ struct Watch {
     metrics: Arc<Metrics>,
     own_certificates: OwnCertificates,
     inbox: Inbox,
+    feeds: Orders,
     proven: Option<bool>,
     /// The start, until the clock is proven for the first time or it was said that it is not.
     unproven_since: Option<Instant>,
@@ -261,6 +264,7 @@ impl Watch {
         for request in self.inbox.take(&self.journal) {
             match request {
                 Request::ResetClock => self.clock.reset(),
+                Request::ResetMarks { issuer, source } => self.feeds.reset(&issuer, source),
             }
         }
         if self

@@ -151,13 +151,20 @@ impl Appliance {
             }
             None => None,
         };
+        let world = feed::World {
+            journal: journal.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: Arc::clone(&clock),
+            store,
+        };
+        let feeds = feed::follow(feeds, &world)?;
         let chronicle = Chronicle::begin(
             journal.clone(),
             Arc::clone(&clock),
             Arc::clone(&metrics),
             names,
             OwnCertificates::new(tsus.as_ref(), issuers.as_ref()),
-            Inbox::open(&config.journal.dir)?,
+            (Inbox::open(&config.journal.dir)?, feeds.orders().clone()),
             (config.clock.source == ClockSource::Chrony).then(|| config.clock.leap_table.clone()),
         )?;
         let timestamping = tsus.map(|tsus| {
@@ -201,13 +208,6 @@ impl Appliance {
                     || statuses.as_deref().is_some_and(Statuses::is_stuck)
             }
         };
-        let world = feed::World {
-            journal: journal.clone(),
-            metrics: Arc::clone(&metrics),
-            clock: Arc::clone(&clock),
-            store,
-        };
-        let feeds = feed::follow(feeds, &world)?;
         let operator = Arc::new(Admin {
             metrics: Arc::clone(&metrics),
             clock,

@@ -100,6 +100,17 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// The names that an IssuingDistributionPoint has, as text; none where it has no distribution point.
+    pub fn names(idp: &[u8], issuer: &[u8]) -> Result<Vec<String>, DerError> {
+        let mut fields = Reader::whole(idp, tag::SEQUENCE)?.reader();
+        match fields.optional(tag::context_constructed(0))? {
+            Some(name) => names(name, issuer),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
 /// `[n] BOOLEAN DEFAULT FALSE`; a FALSE that is written out is tolerated.
 fn flag(fields: &mut Reader<'_>, n: u8) -> Result<bool, DerError> {
     match fields

@@ -1,9 +1,12 @@
 //! All revocation data of one issuer: a [`Snapshot`] says what is known of a serial, and for how long.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{Issued, Part, Revocation, Scope};
 use crate::wire::time::Seconds;
+
+/// cACompromise (RFC 5280 5.3.1).
+const CA_COMPROMISE: u8 = 2;
 
 /// What is known about a serial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +65,14 @@ impl Snapshot {
         }
     }
 
-    /// The same for a CA that is compromised as a whole (RFC 6960 2.7): from `authority.time` on nothing that it
-    /// issued is good, and no CRL is needed to say so.
+    /// The same for a CA whose key is compromised since `time` (RFC 6960 2.7): nothing that it issued is good, and no
+    /// CRL is needed to say so.
     #[must_use]
-    pub const fn of_revoked_authority(mut self, authority: Revocation) -> Self {
-        self.authority = Some(authority);
+    pub const fn of_compromised_authority(mut self, time: Seconds) -> Self {
+        self.authority = Some(Revocation {
+            time,
+            reason: Some(CA_COMPROMISE),
+        });
         self
     }
 
@@ -204,20 +210,43 @@ impl Finding {
 }
 
 /// Why not every serial can be answered for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shortage {
-    #[error("{missing} of its {of} CRLs have not come yet; see the log for what is in the way")]
-    Missing { missing: usize, of: usize },
-    #[error(
-        "{over} of its {of} CRLs ran out, the first at {since}; see that the CA's new one arrives"
-    )]
+    Missing {
+        missing: usize,
+        of: usize,
+    },
     RanOut {
         over: usize,
         of: usize,
         since: Seconds,
     },
-    #[error("a CRL is valid from {begins} only; see that the clocks here and at the CA are right")]
-    NotYet { begins: Seconds },
+    NotYet {
+        begins: Seconds,
+    },
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let which = |f: &mut fmt::Formatter<'_>, some, of| match of {
+            1 => f.write_str("its CRL"),
+            _ => write!(f, "{some} of its {of} CRLs"),
+        };
+        match self {
+            Self::Missing { missing, of } => {
+                which(f, missing, *of)?;
+                f.write_str(" did not come yet; see the log for what is in the way")
+            }
+            Self::RanOut { over, of, since } => {
+                which(f, over, *of)?;
+                write!(f, " ran out at {since}; see that the CA's new one arrives")
+            }
+            Self::NotYet { begins } => write!(
+                f,
+                "a CRL is valid from {begins} only; see that the clocks here and at the CA are right"
+            ),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -348,7 +377,7 @@ mod tests {
         );
         assert_eq!(missing.status(&[7], at(2)), SerialStatus::Stale);
         let text = missing.shortage(at(2)).unwrap().to_string();
-        assert!(text.starts_with("1 of its 2 CRLs have not come"), "{text}");
+        assert!(text.starts_with("1 of its 2 CRLs did not come"), "{text}");
         let both = Snapshot::new(vec![early, late], None);
         assert_eq!(both.shortage(at(2)), None);
         assert_eq!(both.look_up(&[6], at(2)).until, at(10));
@@ -370,10 +399,6 @@ mod tests {
     #[test]
     fn a_compromised_authority_leaves_nothing_good() {
         let ca = Ca::new("A");
-        let authority = Revocation {
-            time: at(3),
-            reason: Some(2),
-        };
         let list = crl(
             &ca,
             &dated(&[entry(&[5], Some(1)), entry(&[6], Some(6))], "01", "08"),
@@ -381,13 +406,13 @@ mod tests {
         let issued = Arc::new(Issued::new(Serials::parse(b"05\n06\n07\n").unwrap()));
         let status = |snapshot: &Snapshot, serial: u8| snapshot.status(&[serial], at(4));
         let revoked = |time, reason| SerialStatus::Revoked { time, reason };
-        let compromised = Snapshot::new(vec![list], Some(issued)).of_revoked_authority(authority);
+        let compromised = Snapshot::new(vec![list], Some(issued)).of_compromised_authority(at(3));
         assert_eq!(status(&compromised, 5), revoked(at(1), Some(1)));
         for serial in [6, 7] {
             assert_eq!(status(&compromised, serial), revoked(at(3), Some(2)));
         }
         assert_eq!(status(&compromised, 8), SerialStatus::Unlisted);
-        let bare = Snapshot::new(vec![None], None).of_revoked_authority(authority);
+        let bare = Snapshot::new(vec![None], None).of_compromised_authority(at(3));
         assert_eq!(bare.shortage(at(4)), None);
         let finding = bare.look_up(&[8], at(4));
         assert_eq!(

@@ -194,6 +194,17 @@ pub struct Entry<'a> {
     pub reason: Option<u8>,
 }
 
+/// One entry of revokedCertificates by itself, as it stands in a CRL of version 2.
+pub fn read_entry(der: &[u8]) -> Result<Entry<'_>, CrlFormatError> {
+    let mut entries = Entries {
+        rest: Reader::new(der),
+        v2: true,
+    };
+    let entry = entries.entry()?;
+    entries.rest.finish()?;
+    Ok(entry)
+}
+
 /// Walks revokedCertificates. After an error there is nothing more.
 #[derive(Debug, Clone)]
 pub struct Entries<'a> {

@@ -4,7 +4,7 @@
 mod archive;
 mod print;
 mod prove;
-mod query;
+pub mod query;
 mod verify;
 
 use std::{

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{Feed, kept::Kind};
 use crate::{
@@ -68,16 +68,7 @@ enum Order {
     Look,
     Reset {
         source: Option<String>,
-        reply: oneshot::Sender<Vec<Reset>>,
     },
-}
-
-/// The numbers of a source's CRLs may go back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reset {
-    pub source: String,
-    /// What they had come to.
-    pub number: Option<String>,
 }
 
 impl Orders {
@@ -88,12 +79,14 @@ impl Orders {
         }
     }
 
-    /// Lets the CRL numbers of an issuer go back, those of one source or of all; `None` where there is no such issuer.
-    pub async fn reset(&self, issuer: &str, source: Option<String>) -> Option<Vec<Reset>> {
-        let line = self.feeds.iter().find(|line| line.issuer == issuer)?;
-        let (reply, answer) = oneshot::channel();
-        line.orders.send(Order::Reset { source, reply }).ok()?;
-        answer.await.ok()
+    /// Lets the CRL numbers of an issuer go back, those of one source or of all.
+    pub fn reset(&self, issuer: &str, source: Option<String>) {
+        match self.feeds.iter().find(|line| line.issuer == issuer) {
+            Some(line) => {
+                let _ = line.orders.send(Order::Reset { source });
+            }
+            None => tracing::error!("`gnomon crl reset-mark`: there is no issuer `{issuer}` here"),
+        }
     }
 
     /// What every source has, and the last entries of the ledger.
@@ -182,7 +175,8 @@ impl Follower {
                 looked = self.feed.refresh(now) => looked,
             };
             for error in errors {
-                tracing::error!("{error}");
+                let effect = error.effect();
+                tracing::error!("{error}{effect}");
             }
             self.put_on_record();
             if changed {
@@ -205,8 +199,9 @@ impl Follower {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Look => self.feed.hurry(),
-            Order::Reset { source, reply } => {
-                let _ = reply.send(self.feed.reset(source.as_deref()));
+            Order::Reset { source } => {
+                let reset = self.feed.reset(source.as_deref());
+                tracing::warn!("`gnomon crl reset-mark`: {reset} marks were there to lower");
             }
         }
     }

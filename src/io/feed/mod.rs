@@ -23,7 +23,7 @@ use reqwest::Client;
 use super::{http_client, store::Store};
 use crate::{
     audit::event::Event,
-    revocation::{Issued, Revocation, Snapshot},
+    revocation::{Issued, Snapshot},
     wire::{
         certificate::{Certificate, CertificateError},
         time::Seconds,
@@ -36,7 +36,7 @@ use marks::Marks;
 use slot::{CrlRefusal, Judge, Slot};
 use source::wall_clock;
 
-pub use follow::{Followers, Orders, Reset, World, follow};
+pub use follow::{Followers, Orders, World, follow};
 pub use issued::IssuedSources;
 pub use slot::Wanted;
 pub use source::Place;
@@ -101,6 +101,21 @@ pub enum FeedError {
     },
 }
 
+impl FeedError {
+    /// What it means for the answers, in words to follow it.
+    const fn effect(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. }
+            | Self::TooLarge { .. }
+            | Self::Fetch { .. }
+            | Self::Crl { .. }
+            | Self::Issued { .. }
+            | Self::Certificate { .. } => "; the old data stays in force",
+            _ => "",
+        }
+    }
+}
+
 /// What to do where the CA itself went back.
 fn rollback_advice(error: &CrlRefusal) -> &'static str {
     use crate::revocation::CrlError;
@@ -124,8 +139,8 @@ pub struct FeedSettings {
     pub issued: IssuedSources,
     pub kept: Kept,
     pub fetch_time: Duration,
-    /// Where the CA itself is compromised.
-    pub authority: Option<Revocation>,
+    /// Since when the CA itself is compromised, if it is.
+    pub compromised: Option<Seconds>,
 }
 
 /// One issuer's sources and the snapshot made of them.
@@ -136,7 +151,7 @@ pub struct Feed {
     judge: Judge,
     fetch_time: Duration,
     issued: IssuedLists,
-    authority: Option<Revocation>,
+    compromised: Option<Seconds>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     store: Store,
     /// What the store was last told of each source.
@@ -183,7 +198,7 @@ impl Feed {
             judge,
             fetch_time: settings.fetch_time,
             issued,
-            authority: settings.authority,
+            compromised: settings.compromised,
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(Vec::new(), None))),
             store: Store::default(),
             told: HashMap::new(),
@@ -267,8 +282,8 @@ impl Feed {
     pub fn swap(&self) {
         let parts = self.slots.iter().map(|slot| slot.part.clone()).collect();
         let new = Snapshot::new(parts, None);
-        let new = match self.authority {
-            Some(authority) => new.of_revoked_authority(authority),
+        let new = match self.compromised {
+            Some(time) => new.of_compromised_authority(time),
             None => new,
         };
         let swap =
@@ -289,8 +304,8 @@ impl Feed {
         slots.flat_map(|slot| std::iter::once(&mut slot.base).chain(&mut slot.delta))
     }
 
-    /// Lets the numbers of a source's CRLs go back, or of all, and tells what they had come to.
-    fn reset(&mut self, source: Option<&str>) -> Vec<Reset> {
+    /// Lets the numbers of a source's CRLs go back, or of all; how many had come to something.
+    fn reset(&mut self, source: Option<&str>) -> usize {
         let mut scopes = Vec::new();
         for slot in &mut self.slots {
             let known = |kind| slot.name(kind);
@@ -305,7 +320,7 @@ impl Feed {
                 let point = slot.crl(Kind::Complete);
                 let point = point.map(|crl| crl.distribution_point().to_vec());
                 let scope = kept::scope(&self.judge.issuer, &point.unwrap_or_default(), kind);
-                scopes.push((scope, slot.name(kind)));
+                scopes.push(scope);
             }
         }
         if source.is_none() {
@@ -313,24 +328,23 @@ impl Feed {
             let ours = kept::of_issuer(&self.judge.issuer);
             let marks = self.judge.marks.iter();
             let ours = marks.filter(|(scope, _)| scope.starts_with(&ours));
-            scopes.extend(ours.map(|(scope, _)| (scope.clone(), self.name.clone())));
+            scopes.extend(ours.map(|(scope, _)| scope.clone()));
         }
-        let mut resets = Vec::new();
-        for (scope, source) in scopes {
+        let mut count = 0;
+        for scope in scopes {
             let Some(mark) = self.judge.marks.remove(&scope) else {
                 continue;
             };
             self.store.remove_mark(&scope);
             self.told.remove(&scope);
-            let number = mark.number.as_ref().map(hex::encode);
+            count += 1;
             self.judge.news.push(Event::CrlMarkReset {
                 issuer: self.judge.issuer.subject_text(),
                 scope,
-                number: number.clone(),
+                number: mark.number.as_ref().map(hex::encode),
             });
-            resets.push(Reset { source, number });
         }
-        resets
+        count
     }
 
     /// A client, where a URL is due: with the root certificates of this moment.

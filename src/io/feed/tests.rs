@@ -73,7 +73,7 @@ fn open_wanted(
         issued: issued.into(),
         kept: Kept::new(folder.0.join("kept")),
         fetch_time: Duration::from_secs(9),
-        authority: None,
+        compromised: None,
     })
 }
 
@@ -216,7 +216,7 @@ fn a_new_crl_and_a_push_do_not_undo_each_other() {
     folder.put("crl", numbered(2, 2));
     assert!(refresh(&mut feed).is_empty() && is_revoked(&feed, 2));
     push(b"08");
-    assert!(is_revoked(&feed, 2) && !is_revoked(&feed, 1));
+    assert!(is_revoked(&feed, 2) && is_revoked(&feed, 1));
     let good = |serial| status(&feed, serial) == SerialStatus::Issued;
     assert!(good(7) && good(8) && !good(1));
     drop(pushes);
@@ -235,7 +235,7 @@ fn what_was_accepted_outlives_the_process_and_cannot_be_rolled_back() {
     // The file is put back to an older one, broken, and removed while nobody looks.
     folder.put("crl", numbered(1, 1));
     let mut feed = open(&ca, &folder, path.clone(), vec![]).unwrap();
-    assert!(is_revoked(&feed, 2) && !is_revoked(&feed, 1));
+    assert!(is_revoked(&feed, 2) && is_revoked(&feed, 1));
     let text = refresh(&mut feed)[0].to_string();
     assert!(
         text.contains("from 02 to 01") && text.contains("crl reset-mark"),
@@ -394,8 +394,8 @@ fn files_that_were_put_back_are_no_way_around_the_marks() {
     // Unless the operator says that it is meant.
     folder.put("crl", numbered(6));
     assert!(refresh(&mut feed).is_empty() && is_revoked(&feed, 6));
-    assert_eq!(feed.reset(Some("elsewhere")), []);
-    assert_eq!(feed.reset(None)[0].number.as_deref(), Some("06"));
+    assert_eq!(feed.reset(Some("elsewhere")), 0);
+    assert_eq!(feed.reset(None), 1);
     folder.put("crl", numbered(2));
     assert!(refresh(&mut feed).is_empty() && is_revoked(&feed, 2) && is_revoked(&feed, 6));
 }

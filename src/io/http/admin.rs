@@ -1,5 +1,5 @@
 //! The operator's side: `/livez` (the process serves), `/readyz` (it can do its work; why not, in words),
-//! `/metrics` (Prometheus), `/clock` (JSON, for `gnomon clock`), `POST /crl/refresh` (for `gnomon crl refresh`), and
+//! `/metrics` (Prometheus), `/clock` and `/crl` (JSON, for `gnomon clock` and `gnomon crl status`), `POST /crl/refresh` (for `gnomon crl refresh`), and
 //! `POST /issued/NAME` (for the CA).
 
 use std::{fmt, sync::Arc};
@@ -59,7 +59,7 @@ impl Admin {
         match request.uri().path() {
             "/" => plain(
                 StatusCode::OK,
-                "Gnomon, the operator's side: /livez /readyz /metrics /clock\n",
+                "Gnomon, the operator's side: /livez /readyz /metrics /clock /crl\n",
             ),
             "/livez" => plain(StatusCode::OK, "alive\n"),
             "/readyz" => match (self.troubles)().as_slice() {
@@ -73,6 +73,10 @@ impl Admin {
                 self.feeds.look();
                 plain(StatusCode::OK, "every CRL source is looked at now\n")
             }
+            "/crl" => whole(
+                Bytes::from(self.feeds.overview().to_string()),
+                "application/json",
+            ),
             "/clock" => whole(
                 Bytes::from(clock_status::as_json(&*self.clock).to_string()),
                 "application/json",

@@ -9,6 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -20,13 +21,21 @@ use crate::audit::event::Event;
 const FOLDER: &str = "inbox";
 
 /// What an operator asks of the daemon. Who may write to the journal's folder may ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request")]
 pub enum Request {
     /// `gnomon clock reset`.
+    #[serde(rename = "reset the clock")]
     ResetClock,
+    /// `gnomon crl reset-mark`.
+    #[serde(rename = "reset CRL marks")]
+    ResetMarks {
+        /// Its name in the configuration.
+        issuer: String,
+        /// One file or URL; all without it.
+        source: Option<String>,
+    },
 }
-
-const RESET_CLOCK: &str = "reset the clock";
 
 /// Leaves a key's event for the daemon of this journal, durably.
 pub fn leave(dir: &Path, action: &str, details: &Value) -> io::Result<()> {
@@ -37,9 +46,8 @@ pub fn leave(dir: &Path, action: &str, details: &Value) -> io::Result<()> {
 }
 
 /// Asks the daemon of this journal for something.
-pub fn ask(dir: &Path, request: Request) -> io::Result<()> {
-    let Request::ResetClock = request;
-    put(dir, &serde_json::json!({ "request": RESET_CLOCK }))
+pub fn ask(dir: &Path, request: &Request) -> io::Result<()> {
+    put(dir, &serde_json::json!(request))
 }
 
 fn put(dir: &Path, content: &Value) -> io::Result<()> {
@@ -80,9 +88,9 @@ impl Inbox {
             let path = self.dir.join(FOLDER).join(&name);
             let content = fs::read(&path).ok();
             let event = content.and_then(|content| serde_json::from_slice::<Value>(&content).ok());
-            let request = event.as_ref().and_then(|event| {
-                (event.get("request")?.as_str()? == RESET_CLOCK).then_some(Request::ResetClock)
-            });
+            let request = event
+                .as_ref()
+                .and_then(|event| Request::deserialize(event).ok());
             let read = event.and_then(|event| {
                 Some(Event::Key {
                     action: event.get("action")?.as_str()?.to_owned(),

@@ -1,0 +1,118 @@
+//! `gnomon crl status`: what every CRL source of the running appliance has, and what was accepted and refused lately.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hyper::Method;
+use serde_json::Value;
+
+use crate::{
+    cli::admin::ask,
+    config::{Config, Problem},
+    wire::time::Seconds,
+};
+
+/// Prints it. Whether every source has a CRL that is in date.
+pub fn status(config: &Config, json: bool, ledger: bool) -> Result<bool, Vec<Problem>> {
+    let answer = ask(config, Method::GET, "/crl")?;
+    let state: Value = serde_json::from_slice(&answer).map_err(|error| {
+        let what = format!("the answer is not of this version: {error}");
+        vec![Problem::new(&config.file, "admin", what)]
+    })?;
+    if json {
+        println!("{state:#}");
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = Seconds::new(now.unwrap_or_default().as_secs());
+    let mut all_current = true;
+    let issuers = state.get("issuers").and_then(Value::as_array);
+    for issuer in issuers.into_iter().flatten() {
+        if !json {
+            println!("{} ({})", text(issuer, "issuer"), text(issuer, "subject"));
+            if let Some(issued) = issuer.get("issued").and_then(Value::as_u64) {
+                println!("  {issued} issued serials are known");
+            }
+        }
+        let sources = issuer.get("sources").and_then(Value::as_array);
+        for source in sources.into_iter().flatten() {
+            // Without a delta the complete CRL answers.
+            let needed = text(source, "kind") == "complete";
+            let next = time(source, "next_update");
+            all_current &= !needed || next.is_some_and(|next| now < next);
+            if !json {
+                print(source, now);
+            }
+        }
+    }
+    if ledger && !json {
+        println!("ledger, the newest first:");
+        let entries = state.get("ledger").and_then(Value::as_array);
+        for entry in entries.into_iter().flatten() {
+            let reason = match entry.get("reason").and_then(Value::as_str) {
+                Some(reason) => format!(": {reason}"),
+                None => format!(" number {}", text(entry, "number")),
+            };
+            let (time, what) = (text(entry, "time"), text(entry, "what"));
+            let source = entry.get("source").or(entry.get("issuer"));
+            let source = source.and_then(Value::as_str).unwrap_or_default();
+            println!("  {time} {what} {source}{reason}");
+        }
+    }
+    Ok(all_current)
+}
+
+fn text<'a>(of: &'a Value, name: &str) -> &'a str {
+    of.get(name).and_then(Value::as_str).unwrap_or("none")
+}
+
+fn time(of: &Value, name: &str) -> Option<Seconds> {
+    let text = of.get(name).and_then(Value::as_str)?;
+    let time: der::DateTime = text.parse().ok()?;
+    Some(time.into())
+}
+
+fn print(source: &Value, now: Seconds) {
+    let count = |name: &str| source.get(name).and_then(Value::as_u64).unwrap_or(0);
+    println!("  {} ({})", text(source, "source"), text(source, "kind"));
+    if text(source, "place") != text(source, "source") {
+        println!("    looked for at {}", text(source, "place"));
+    }
+    match (time(source, "this_update"), time(source, "next_update")) {
+        (Some(this), Some(next)) => {
+            let left = if now < next {
+                format!("{} left", span(next.since(now)))
+            } else {
+                format!("RAN OUT {} ago", span(now.since(next)))
+            };
+            let age = span(now.since(this));
+            let entries = count("entries");
+            println!(
+                "    number {}, {entries} entries, {age} old, {left}",
+                text(source, "number")
+            );
+        }
+        _ if text(source, "kind") == "delta" => println!("    none in force"),
+        _ => println!("    NONE YET"),
+    }
+    if count("retained") > 0 {
+        println!(
+            "    {} more stay revoked though it no longer shows them",
+            count("retained")
+        );
+    }
+    if let Some(next) = time(source, "next") {
+        println!("    looked for next in {}", span(next.since(now)));
+    }
+    if let Some(error) = source.get("error").and_then(Value::as_str) {
+        println!("    FAILED {} times, last: {error}", count("failures"));
+    }
+}
+
+/// Roughly, for people.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
