@@ -293,10 +293,19 @@ pub enum CrlPlace {
 pub struct CrlConfig {
     /// Where it is, and its mirrors.
     pub places: Vec<CrlPlace>,
-    /// Where the delta to it is, and its mirrors; none without a delta.
-    pub delta: Vec<CrlPlace>,
+    pub delta: DeltaConfig,
     /// A name that its issuing distribution point must have.
     pub distribution_point: Option<String>,
+}
+
+/// Where the delta to a CRL is.
+#[derive(Debug, Clone)]
+pub enum DeltaConfig {
+    None,
+    /// In one place, and its mirrors.
+    At(Vec<CrlPlace>),
+    /// Where the complete CRL says.
+    Freshest,
 }
 
 /// One key that signs status.

@@ -17,13 +17,13 @@ use crate::{
     audit::{event::Event, tree::sha256},
     clock::{Clock, Limits},
     config::{
-        ArchiveCutoffConfig, ClockSource, Config, CrlPlace, IssuerConfig, KeyConfig, KeyPlace,
-        Problem, ResponderConfig, SuccessorConfig, TsuConfig,
+        ArchiveCutoffConfig, ClockSource, Config, CrlPlace, DeltaConfig, IssuerConfig, KeyConfig,
+        KeyPlace, Problem, ResponderConfig, SuccessorConfig, TsuConfig,
     },
     io::{
         anchor,
         clock_report::{self, ChronyClock, Helper},
-        feed::{Feed, FeedSettings, IssuedSources, Place, Wanted, kept::Kept},
+        feed::{Delta, Feed, FeedSettings, IssuedSources, Place, Wanted, kept::Kept},
         http::issued::BearerToken,
         http_client,
         kernel_clock::{DemoClock, KernelClock},
@@ -273,7 +273,11 @@ impl Assembly<'_> {
         let mut crls = Vec::new();
         for crl in &issuer.crls {
             let places = self.places(&at("crl"), &crl.places);
-            let delta = self.places(&at("crl"), &crl.delta);
+            let delta = match &crl.delta {
+                DeltaConfig::None => Some(Delta::None),
+                DeltaConfig::Freshest => Some(Delta::Freshest),
+                DeltaConfig::At(places) => self.places(&at("crl"), places).map(Delta::At),
+            };
             match (places, delta) {
                 (Some(places), Some(delta)) => crls.push(Wanted {
                     places,

@@ -22,9 +22,9 @@ pub use index::{Revocation, Serial};
 pub use issued::{Issued, IssuedError, LastDay, Serials};
 pub use mark::Mark;
 pub use part::{Overlaid, Part, Retained};
-pub use scope::{Scope, ScopeError};
+pub use scope::{Scope, ScopeError, point_names};
 pub use snapshot::{Finding, SerialStatus, Shortage, Snapshot};
-pub use verify::{CrlError, verify, verify_delta};
+pub use verify::{CrlError, Glance, verify, verify_delta};
 
 /// A complete CRL whose signature, issuer, scope, extensions and every entry have been judged ([`mod@verify`] says
 /// how). Its dates have not.
@@ -48,7 +48,7 @@ pub struct Facts {
     scope: Scope,
     /// The IssuingDistributionPoint's encoding, empty without one.
     distribution_point: Box<[u8]>,
-    has_freshest: bool,
+    freshest: Vec<String>,
     entries: Index,
     duplicates: usize,
     digest: [u8; 32],
@@ -108,9 +108,9 @@ impl Facts {
         &self.distribution_point
     }
 
-    /// Whether it names deltas (freshestCRL, RFC 5280 5.2.6).
-    pub const fn has_freshest(&self) -> bool {
-        self.has_freshest
+    /// Where it says that deltas to it are (freshestCRL, RFC 5280 5.2.6).
+    pub fn freshest(&self) -> &[String] {
+        &self.freshest
     }
 
     /// How many serials are revoked.

@@ -111,6 +111,19 @@ impl Scope {
     }
 }
 
+/// The names of all points of a CRLDistributionPoints (RFC 5280 4.2.1.13), as text.
+pub fn point_names(points: &[u8], issuer: &[u8]) -> Result<Vec<String>, DerError> {
+    let mut points = Reader::whole(points, tag::SEQUENCE)?.reader();
+    let mut all = Vec::new();
+    while !points.is_empty() {
+        let mut fields = points.expect(tag::SEQUENCE)?.reader();
+        if let Some(name) = fields.optional(tag::context_constructed(0))? {
+            all.append(&mut names(name, issuer)?);
+        }
+    }
+    Ok(all)
+}
+
 /// `[n] BOOLEAN DEFAULT FALSE`; a FALSE that is written out is tolerated.
 fn flag(fields: &mut Reader<'_>, n: u8) -> Result<bool, DerError> {
     match fields

@@ -18,7 +18,7 @@
 use super::{
     Facts, VerifiedCrl, VerifiedDelta,
     index::{Index, Revocation},
-    scope::{Scope, ScopeError},
+    scope::{Scope, ScopeError, point_names},
 };
 use crate::wire::{
     algorithm::{DigestAlgorithm, SignatureAlgorithm},
@@ -166,12 +166,54 @@ fn read_der(
         number: extensions.number,
         scope,
         distribution_point: extensions.idp.unwrap_or_default().into(),
-        has_freshest: extensions.has_freshest,
+        freshest: extensions.freshest,
         entries,
         duplicates,
         digest,
     };
     Ok((facts, extensions.base))
+}
+
+/// What a CRL says of itself, unverified: enough to find one among others.
+#[derive(Debug)]
+pub struct Glance {
+    issuer: Vec<u8>,
+    pub is_delta: bool,
+    pub number: Option<Vec<u8>>,
+    /// The IssuingDistributionPoint's encoding.
+    pub distribution_point: Option<Vec<u8>>,
+    pub this_update: Seconds,
+}
+
+impl Glance {
+    /// Of a CRL in DER or PEM; `None` of what is none.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        if bytes.first() != Some(&tag::SEQUENCE) {
+            let blocks = pem_blocks(bytes, "X509 CRL").ok()?;
+            return Self::of_der(blocks.first()?);
+        }
+        Self::of_der(bytes)
+    }
+
+    fn of_der(der: &[u8]) -> Option<Self> {
+        let list = CertificateList::parse(der).ok()?;
+        let value = |id| {
+            let mut all = list.extensions.into_iter();
+            Some(all.find(|extension| extension.is(id))?.value)
+        };
+        Some(Self {
+            issuer: list.issuer.to_vec(),
+            is_delta: value(oid::DELTA_CRL_INDICATOR).is_some(),
+            number: value(oid::CRL_NUMBER).and_then(|value| read_number(value).ok()),
+            distribution_point: value(oid::ISSUING_DISTRIBUTION_POINT).map(<[u8]>::to_vec),
+            this_update: list.this_update,
+        })
+    }
+
+    /// Whether it names this issuer.
+    pub fn is_of(&self, issuer: &Certificate) -> bool {
+        same_name(&self.issuer, issuer.subject())
+    }
 }
 
 fn check_signature(list: &CertificateList<'_>, issuer: &Certificate) -> Result<(), CrlError> {
@@ -202,7 +244,7 @@ struct Known<'a> {
     base: Option<Vec<u8>>,
     /// The IssuingDistributionPoint's encoding.
     idp: Option<&'a [u8]>,
-    has_freshest: bool,
+    freshest: Vec<String>,
 }
 
 fn read_extensions<'a>(
@@ -224,10 +266,11 @@ fn read_extensions<'a>(
             check_key_identifier(value, issuer)?;
         } else if extension.is(oid::DELTA_CRL_INDICATOR) {
             known.base = Some(read_number(value)?);
+        } else if extension.is(oid::FRESHEST_CRL) && !critical {
+            let names = point_names(value, list.issuer);
+            known.freshest = names.map_err(|_| CrlError::Extension("freshest CRL"))?;
         } else if critical {
             return Err(CrlError::UnknownCritical(OidText::new(id)));
-        } else {
-            known.has_freshest |= extension.is(oid::FRESHEST_CRL);
         }
     }
     Ok(known)

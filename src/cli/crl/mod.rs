@@ -16,7 +16,7 @@ use hyper::Method;
 
 use super::{admin::ask, fail, journal::query::parse_serial};
 use crate::{
-    config::{Config, CrlPlace, Problem},
+    config::{Config, CrlPlace, DeltaConfig, Problem},
     io::journal::inbox::{self, Request},
     revocation::{Facts, Overlaid, Part, Retained, VerifiedCrl, verify, verify_delta},
     wire::certificate::Certificate,
@@ -219,6 +219,13 @@ fn refresh(config: &Config) -> Result<(), Vec<Problem>> {
     Ok(())
 }
 
+fn deltas(delta: &DeltaConfig) -> &[CrlPlace] {
+    match delta {
+        DeltaConfig::At(places) => places,
+        DeltaConfig::None | DeltaConfig::Freshest => &[],
+    }
+}
+
 /// Left in the journal's folder: who may write there may ask, and nobody by the network.
 fn reset_mark(config: &Config, issuer: &str, source: Option<&str>) -> Result<(), Vec<Problem>> {
     let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
@@ -228,7 +235,7 @@ fn reset_mark(config: &Config, issuer: &str, source: Option<&str>) -> Result<(),
         let places = known
             .crls
             .iter()
-            .flat_map(|crl| crl.places.iter().chain(&crl.delta));
+            .flat_map(|crl| crl.places.iter().chain(deltas(&crl.delta)));
         places.into_iter().any(|place| match place {
             CrlPlace::File(path) => path == Path::new(source),
             CrlPlace::Url(url) => url == source,

@@ -10,7 +10,7 @@ use std::{
 use super::stream::{CrlStream, StreamError};
 use crate::{
     config::Problem,
-    revocation::Scope,
+    revocation::{Scope, point_names},
     wire::{
         algorithm::SignatureAlgorithm,
         certificate::pem_blocks,
@@ -209,8 +209,10 @@ fn facts(list: &CertificateList<'_>) -> Vec<(&'static str, String)> {
             scope.map_or_else(|error| error.to_string(), |scope| scope.to_string()),
         ));
     }
-    if extension(oid::FRESHEST_CRL).is_some() {
-        facts.push(("freshestCRL", "there are deltas to it".to_owned()));
+    if let Some(freshest) = extension(oid::FRESHEST_CRL) {
+        let names = point_names(freshest.value, list.issuer);
+        let names = names.map_or_else(|error| error.to_string(), |names| names.join(", "));
+        facts.push(("freshestCRL", names));
     }
     facts
 }

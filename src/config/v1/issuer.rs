@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 use super::{KeySpec, SuccessorSpec, instant, signature};
 use crate::{
     config::{
-        ArchiveCutoffConfig, CrlConfig, CrlPlace, IssuerConfig, PushConfig, ResponderConfig,
-        units::Span,
+        ArchiveCutoffConfig, CrlConfig, CrlPlace, DeltaConfig, IssuerConfig, PushConfig,
+        ResponderConfig, units::Span,
     },
     ocsp::issuer::Unlisted,
     wire::{algorithm::SignatureAlgorithm, time::Seconds},
@@ -133,9 +133,11 @@ impl CrlSpec {
         };
         CrlConfig {
             places: table.path.resolve(base),
-            delta: table
-                .delta
-                .map_or_else(Vec::new, |delta| delta.resolve(base)),
+            delta: match table.delta {
+                None => DeltaConfig::None,
+                Some(Places::One(word)) if word == "freshest" => DeltaConfig::Freshest,
+                Some(places) => DeltaConfig::At(places.resolve(base)),
+            },
             distribution_point: table.distribution_point,
         }
     }

@@ -2,6 +2,7 @@
 //! when that is due, and swaps in a new snapshot only when everything read anew has been verified and kept.
 //! [`follow()`] keeps all feeds current on threads of their own.
 
+mod crl_folder;
 mod fetch;
 mod folder;
 mod follow;
@@ -38,7 +39,7 @@ use source::wall_clock;
 
 pub use follow::{Followers, Orders, World, follow};
 pub use issued::IssuedSources;
-pub use slot::Wanted;
+pub use slot::{Delta, Wanted};
 pub use source::Place;
 
 /// The largest CRL file read: ten million entries of 50 octets.
@@ -88,10 +89,14 @@ pub enum FeedError {
     #[error("{place}: the CRL names {count} serials more than once; the weightier entry counts")]
     Duplicates { place: String, count: usize },
     #[error(
-        "{place}: the CRL says that there are deltas to it (freshestCRL), and none is configured; set `delta` to see \
+        "{place}: the CRL says that there are deltas to it ({deltas}), and none is configured; set `delta` to them, or to \"freshest\", to see \
          revocations sooner"
     )]
-    Freshest { place: String },
+    Freshest { place: String, deltas: String },
+    #[error(
+        "{path}: none of its files *.crl is the {kind} CRL that is wanted, by issuer and distribution point"
+    )]
+    NoneInFolder { path: PathBuf, kind: &'static str },
     #[error("{path}: {what}")]
     Issued { path: PathBuf, what: String },
     #[error("{path}: {error}")]
@@ -109,6 +114,7 @@ impl FeedError {
             | Self::TooLarge { .. }
             | Self::Fetch { .. }
             | Self::Crl { .. }
+            | Self::NoneInFolder { .. }
             | Self::Issued { .. }
             | Self::Certificate { .. } => "; the old data stays in force",
             _ => "",

@@ -7,6 +7,7 @@ use reqwest::Client;
 
 use super::{
     FeedError, Place,
+    crl_folder::Wish,
     kept::{self, Kept, Kind},
     marks::Marks,
     retained,
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{
     audit::event::Event,
+    io::http_client,
     revocation::{
         CrlError, Facts, Mark, Overlaid, Part, Retained, Revocation, Serial, verify, verify_delta,
     },
@@ -25,10 +27,20 @@ use crate::{
 pub struct Wanted {
     /// Where it is, and mirrors that are tried in turn. At least one.
     pub places: Vec<Place>,
-    /// Where the delta to it is, and its mirrors; none without a delta.
-    pub delta: Vec<Place>,
+    pub delta: Delta,
     /// A name that the issuing distribution point must have.
     pub distribution_point: Option<String>,
+}
+
+/// Where the delta to a CRL is.
+#[derive(Debug, Clone)]
+pub enum Delta {
+    /// None is read.
+    None,
+    /// In these places, of which the others are mirrors of the first.
+    At(Vec<Place>),
+    /// Where the complete CRL says (freshestCRL, RFC 5280 5.2.6).
+    Freshest,
 }
 
 /// What CRLs are judged by beside themselves.
@@ -47,6 +59,7 @@ pub struct Slot {
     distribution_point: Option<String>,
     pub base: Source,
     pub delta: Option<Source>,
+    follows_freshest: bool,
     pub part: Option<Part>,
     /// What was revoked for good, until there is a part to hold it.
     retained: Retained,
@@ -82,7 +95,11 @@ impl Slot {
             kept: kept.path(&judge.issuer, point, nth),
             distribution_point: wanted.distribution_point,
             base: Source::new(wanted.places),
-            delta: (!wanted.delta.is_empty()).then(|| Source::new(wanted.delta)),
+            follows_freshest: matches!(wanted.delta, Delta::Freshest),
+            delta: match wanted.delta {
+                Delta::At(places) => Some(Source::new(places)),
+                Delta::None | Delta::Freshest => None,
+            },
             part: None,
             retained: Retained::default(),
             unkept: Unkept::default(),
@@ -98,7 +115,14 @@ impl Slot {
                 continue;
             };
             let place = source.name();
-            let Some(read) = source.read_file() else {
+            let issuer = judge.issuer.clone();
+            let distribution_point = slot.distribution_point.clone();
+            let wish = Wish {
+                issuer: &issuer,
+                distribution_point: distribution_point.as_deref(),
+                kind,
+            };
+            let Some(read) = slot.source(kind).and_then(|source| source.read_file(&wish)) else {
                 continue;
             };
             let taken = read.and_then(|content| {
@@ -179,11 +203,17 @@ impl Slot {
     ) -> bool {
         let mut changed = false;
         for kind in [Kind::Complete, Kind::Delta] {
+            let point = self.distribution_point.clone();
+            let wish = Wish {
+                issuer: &judge.issuer,
+                distribution_point: point.as_deref(),
+                kind,
+            };
             let Some(source) = self.source(kind) else {
                 continue;
             };
             let place = source.place();
-            let taken = match source.look(client).await {
+            let taken = match source.look(client, &wish).await {
                 Ok(Look::Nothing) => continue,
                 Ok(Look::Unchanged) => Ok(false),
                 Ok(Look::New(News {
@@ -299,6 +329,9 @@ impl Slot {
             }
             Kind::Delta => self.unkept.delta = Some(content),
         }
+        if kind == Kind::Complete && self.follows_freshest {
+            self.find_delta(part.base());
+        }
         self.part = Some(part);
         let source = self
             .source(kind)
@@ -314,6 +347,22 @@ impl Slot {
         });
         judge.marks.set(scope, mark);
         Ok(true)
+    }
+
+    /// Looks for the delta from now on where the complete CRL says.
+    fn find_delta(&mut self, base: &Facts) {
+        let urls = base
+            .freshest()
+            .iter()
+            .filter_map(|url| http_client::url(url).ok());
+        let places: Vec<_> = urls.map(Place::Url).collect();
+        let is_known = self
+            .delta
+            .as_ref()
+            .is_some_and(|delta| delta.is_at(&places));
+        if !is_known && !places.is_empty() {
+            self.delta = Some(Source::new(places));
+        }
     }
 
     /// Writes what is in force and not yet on the disk. What stays revoked comes first: it is in the old CRL, whose
@@ -371,8 +420,11 @@ impl Slot {
                     count: crl.duplicates(),
                 });
             }
-            if crl.has_freshest() && self.delta.is_none() {
-                remarks.push(FeedError::Freshest { place: place() });
+            if !crl.freshest().is_empty() && self.delta.is_none() {
+                remarks.push(FeedError::Freshest {
+                    place: place(),
+                    deltas: crl.freshest().join(", "),
+                });
             }
         }
         remarks

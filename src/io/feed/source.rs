@@ -11,6 +11,7 @@ use reqwest::Client;
 
 use super::{
     FeedError, LARGEST,
+    crl_folder::{self, Stamps, Wish},
     fetch::{Fetched, Validators, fetch},
 };
 use crate::{
@@ -47,8 +48,8 @@ pub struct Source {
     places: Vec<Place>,
     /// The one that is looked at now.
     turn: usize,
-    /// Of a file.
-    stamp: Stamp,
+    /// Of a file, or of a folder and the CRLs in it.
+    stamps: Stamps,
     /// Of a URL.
     pub validators: Validators,
     due: Instant,
@@ -88,7 +89,7 @@ impl Source {
         Self {
             places,
             turn: 0,
-            stamp: None,
+            stamps: Stamps::new(),
             validators: Validators::default(),
             due: Instant::now(),
             failures: 0,
@@ -105,6 +106,13 @@ impl Source {
         place.map(ToString::to_string).unwrap_or_default()
     }
 
+    /// Whether these are its places.
+    pub fn is_at(&self, places: &[Place]) -> bool {
+        let (own, others) = (self.places.iter(), places.iter());
+        own.map(ToString::to_string)
+            .eq(others.map(ToString::to_string))
+    }
+
     /// By what an operator knows it, whichever mirror serves it.
     pub fn name(&self) -> String {
         let first = self.places.first();
@@ -117,26 +125,30 @@ impl Source {
     }
 
     /// What stands in the file, where the first place is one.
-    pub fn read_file(&mut self) -> Option<Result<Vec<u8>, FeedError>> {
+    pub fn read_file(&mut self, wish: &Wish<'_>) -> Option<Result<Vec<u8>, FeedError>> {
         let Some(Place::File(path)) = self.places.first() else {
             return None;
         };
-        self.stamp = stamp(path);
-        Some(read_bounded(path))
+        let (stamps, content) = read(path, &Stamps::new(), wish);
+        self.stamps = stamps;
+        content.transpose()
     }
 
     /// What is new at the source, if there is something. A failure is the caller's to note.
-    pub async fn look(&mut self, client: Option<&Client>) -> Result<Look, FeedError> {
+    pub async fn look(
+        &mut self,
+        client: Option<&Client>,
+        wish: &Wish<'_>,
+    ) -> Result<Look, FeedError> {
         match (self.places.get(self.turn), client) {
             (Some(Place::File(path)), _) => {
-                let now = stamp(path);
-                if now == self.stamp {
-                    return Ok(Look::Nothing);
-                }
-                self.stamp = now;
-                Ok(Look::New(News {
-                    content: read_bounded(path)?,
-                    validators: Validators::default(),
+                let (stamps, content) = read(path, &self.stamps, wish);
+                self.stamps = stamps;
+                Ok(content?.map_or(Look::Nothing, |content| {
+                    Look::New(News {
+                        content,
+                        validators: Validators::default(),
+                    })
                 }))
             }
             (Some(Place::Url(url)), Some(client)) if self.due <= Instant::now() => {
@@ -172,7 +184,7 @@ impl Source {
         self.error = Some(error.to_string());
         self.validators = Validators::default();
         if self.places.len() > 1 {
-            self.stamp = None;
+            self.stamps.clear();
         }
         self.turn += 1;
         if self.turn < self.places.len() {
@@ -193,13 +205,13 @@ impl Source {
     /// Makes it due, and whatever is there new.
     pub fn forget(&mut self) {
         self.hurry();
-        self.stamp = None;
+        self.stamps.clear();
         self.validators = Validators::default();
     }
 
     /// Has a file judged again at the next look.
-    pub const fn reread(&mut self) {
-        self.stamp = None;
+    pub fn reread(&mut self) {
+        self.stamps.clear();
     }
 
     fn wait(&mut self, seconds: u64) {
@@ -208,6 +220,37 @@ impl Source {
             Some(Place::Url(_)) => Some(wall_clock().plus(seconds)),
             _ => None,
         };
+    }
+}
+
+/// What stands there, if it has changed, and by what the next change is told.
+fn read(
+    path: &Path,
+    known: &Stamps,
+    wish: &Wish<'_>,
+) -> (Stamps, Result<Option<Vec<u8>>, FeedError>) {
+    let is_folder = path.is_dir();
+    let now = if is_folder {
+        crl_folder::stamps(path)
+    } else {
+        Ok(vec![(path.to_owned(), stamp(path))])
+    };
+    match now {
+        Ok(now) if now == *known => (now, Ok(None)),
+        Ok(now) => {
+            let content = if is_folder {
+                crl_folder::newest(&now, path, wish)
+            } else {
+                read_bounded(path)
+            };
+            (now, content.map(Some))
+        }
+        // Told once.
+        Err(error) => {
+            let unknown = vec![(path.to_owned(), None)];
+            let told = unknown == *known;
+            (unknown, if told { Ok(None) } else { Err(error) })
+        }
     }
 }
 

@@ -9,7 +9,10 @@ use crate::{
         SerialStatus, Serials,
         testing::{Ca, Draft, entry},
     },
-    wire::oid,
+    wire::{
+        oid,
+        tlv::{tag, wrap},
+    },
 };
 
 /// A folder that goes when the test ends.
@@ -54,7 +57,7 @@ fn open_all(
 ) -> Result<Feed, Vec<FeedError>> {
     let wanted = |path| Wanted {
         places: vec![Place::File(path)],
-        delta: Vec::new(),
+        delta: Delta::None,
         distribution_point: None,
     };
     open_wanted(ca, folder, crls.into_iter().map(wanted).collect(), issued)
@@ -235,7 +238,7 @@ fn what_was_accepted_outlives_the_process_and_cannot_be_rolled_back() {
     // The file is put back to an older one, broken, and removed while nobody looks.
     folder.put("crl", numbered(1, 1));
     let mut feed = open(&ca, &folder, path.clone(), vec![]).unwrap();
-    assert!(is_revoked(&feed, 2) && is_revoked(&feed, 1));
+    assert!(is_revoked(&feed, 2) && !is_revoked(&feed, 1));
     let text = refresh(&mut feed)[0].to_string();
     assert!(
         text.contains("from 02 to 01") && text.contains("crl reset-mark"),
@@ -275,7 +278,7 @@ fn a_delta_is_followed_beside_its_base() {
     };
     let wanted = Wanted {
         places: vec![Place::File(folder.put("crl", base(1, &[1])))],
-        delta: vec![Place::File(folder.put("delta", delta(1, 2, 2)))],
+        delta: Delta::At(vec![Place::File(folder.put("delta", delta(1, 2, 2)))]),
         distribution_point: None,
     };
     let open = || open_wanted(&ca, &folder, vec![wanted.clone()], vec![]).unwrap();
@@ -435,6 +438,71 @@ fn dates_are_judged_where_the_time_is_proven() {
     }
     folder.put("crl", dated(2, "04", "09"));
     assert_eq!(look(None).0, "");
+}
+
+#[test]
+fn a_published_folder_gives_the_newest_of_each_kind() {
+    let (folder, published) = (Folder::new("feed-folder"), Folder::new("feed-published"));
+    let (ca, other) = (Ca::new("A"), Ca::new("B"));
+    let crl =
+        |ca: &Ca, number: u8| ca.crl(&Draft::new(&[entry(&[number], None)]).number(&[number]));
+    let delta = |number: u8| {
+        let draft = Draft::new(&[entry(&[number], None)]).number(&[number]);
+        ca.crl(&draft.with(oid::DELTA_CRL_INDICATOR, true, &[2, 1, 1]))
+    };
+    let places = || vec![Place::File(published.0.clone())];
+    let wanted = Wanted {
+        places: places(),
+        delta: Delta::At(places()),
+        distribution_point: None,
+    };
+    published.put("b.crl", crl(&other, 90));
+    published.put("readme.txt", "x");
+    published.put("broken.crl", "x");
+    let text = open_wanted(&ca, &folder, vec![wanted.clone()], vec![]).unwrap_err()[0].to_string();
+    assert!(
+        text.contains("none of its files *.crl is the complete CRL"),
+        "{text}"
+    );
+    published.put("1.crl", crl(&ca, 1));
+    published.put("2.crl", crl(&ca, 2));
+    published.put("3-delta.crl", delta(3));
+    let mut feed = open_wanted(&ca, &folder, vec![wanted], vec![]).unwrap();
+    assert!(is_revoked(&feed, 2) && is_revoked(&feed, 3) && !is_revoked(&feed, 1));
+    assert!(refresh(&mut feed).is_empty() && refresh(&mut feed).is_empty());
+    published.put("4.crl", crl(&ca, 4));
+    assert!(refresh(&mut feed).is_empty());
+    assert!(is_revoked(&feed, 4) && feed.slots[0].crl(Kind::Delta).is_none());
+}
+
+#[test]
+fn deltas_are_found_where_the_crl_says() {
+    let folder = Folder::new("feed-freshest");
+    let ca = Ca::new("A");
+    let uri = b"http://127.0.0.1:9/delta.crl";
+    let name = wrap(0xa0, &[&wrap(0xa0, &[&wrap(0x86, &[uri])])]);
+    let points = wrap(tag::SEQUENCE, &[&wrap(tag::SEQUENCE, &[&name])]);
+    let draft = Draft::new(&[]).number(&[1]);
+    let path = folder.put(
+        "crl",
+        ca.crl(&draft.with(oid::FRESHEST_CRL, false, &points)),
+    );
+    let wanted = |delta| Wanted {
+        places: vec![Place::File(path.clone())],
+        delta,
+        distribution_point: None,
+    };
+    let feed = open_wanted(&ca, &folder, vec![wanted(Delta::Freshest)], vec![]).unwrap();
+    assert_eq!(
+        feed.slots[0].delta.as_ref().unwrap().name(),
+        "http://127.0.0.1:9/delta.crl"
+    );
+    let feed = open_wanted(&ca, &folder, vec![wanted(Delta::None)], vec![]).unwrap();
+    let text = feed.slots[0].remarks()[0].to_string();
+    assert!(
+        text.contains("deltas to it (http://127.0.0.1:9/delta.crl)"),
+        "{text}"
+    );
 }
 
 #[test]

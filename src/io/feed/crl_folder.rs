@@ -1,0 +1,88 @@
+//! A folder that a CA publishes its CRLs to: [`newest`] finds in it the one that is wanted, by what the CRLs say of
+//! themselves. Files whose names end in `.crl` are looked at, and those of other issuers, scopes and kinds are passed
+//! over.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    FeedError,
+    kept::Kind,
+    source::{Stamp, read_bounded, stamp},
+};
+use crate::{
+    revocation::{Glance, Scope},
+    wire::certificate::Certificate,
+};
+
+/// Which CRL is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    pub issuer: &'a Certificate,
+    pub distribution_point: Option<&'a str>,
+    pub kind: Kind,
+}
+
+/// What tells that a folder or a CRL in it has changed.
+pub type Stamps = Vec<(PathBuf, Stamp)>;
+
+pub fn stamps(folder: &Path) -> Result<Stamps, FeedError> {
+    let unreadable = |error| FeedError::Unreadable {
+        path: folder.to_owned(),
+        error,
+    };
+    let mut all = vec![(folder.to_owned(), stamp(folder))];
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|ending| ending == "crl") {
+            let stamp = stamp(&path);
+            all.push((path, stamp));
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// The content of the wanted CRL with the highest number. A file that cannot be read is passed over while another is
+/// there, since it may be being written.
+pub fn newest(stamps: &Stamps, folder: &Path, wish: &Wish<'_>) -> Result<Vec<u8>, FeedError> {
+    let mut found: Option<(Rank, Vec<u8>)> = None;
+    let mut failure = None;
+    for (path, _) in stamps.iter().filter(|(path, _)| path != folder) {
+        let content = match read_bounded(path) {
+            Ok(content) => content,
+            Err(error) => {
+                failure = Some(error);
+                continue;
+            }
+        };
+        let Some(rank) = Glance::of(&content).and_then(|glance| rank(&glance, wish)) else {
+            continue;
+        };
+        if found.as_ref().is_none_or(|(best, _)| *best < rank) {
+            found = Some((rank, content));
+        }
+    }
+    found.map(|(_, content)| content).ok_or_else(|| {
+        failure.unwrap_or_else(|| FeedError::NoneInFolder {
+            path: folder.to_owned(),
+            kind: wish.kind.name(),
+        })
+    })
+}
+
+/// By number, then by thisUpdate.
+type Rank = (usize, Vec<u8>, u64);
+
+/// `None` where another CRL is wanted.
+fn rank(glance: &Glance, wish: &Wish<'_>) -> Option<Rank> {
+    let is_delta = wish.kind == Kind::Delta;
+    let point = glance.distribution_point.as_deref();
+    let fits = glance.is_of(wish.issuer)
+        && glance.is_delta == is_delta
+        && Scope::read(point, wish.issuer.subject(), wish.distribution_point).is_ok();
+    let number = glance.number.clone().unwrap_or_default();
+    fits.then_some((number.len(), number, glance.this_update.get()))
+}
