@@ -131,7 +131,7 @@ fn what_a_ca_pushes_is_good_at_once_and_after_a_kill() {
     // What is there already takes no room, a later notAfter does.
     let length = |dir: &Folder| fs::metadata(pushed_file(dir)).unwrap().len();
     let first = length(&gnomon.dir);
-    assert_eq!(first, 31);
+    assert_eq!(first, 33);
     let lower = serial.to_lowercase();
     let again =
         format!("{lower}\n0x{serial} 2026-01-01 # renewed\n\n{serial} 2027-03-01T12:00:00Z\n");
@@ -302,7 +302,7 @@ fn a_torn_tail_is_cut_and_damage_costs_only_what_it_hit() {
     });
     wait_for("the warning", || {
         log(&gnomon)
-            .contains("the last 12 octets, from 51 on, are no whole push")
+            .contains("the last 12 octets, from 57 on, are no whole push")
             .then_some(())
     });
     assert_eq!(
@@ -313,13 +313,13 @@ fn a_torn_tail_is_cut_and_damage_costs_only_what_it_hit() {
     let gnomon = killed_and_started(gnomon, |dir| {
         let file = pushed_file(dir);
         let mut content = fs::read(&file).unwrap();
-        content[20] ^= 1;
+        content[22] ^= 1;
         fs::write(file, content).unwrap();
     });
     wait_for("the error", || {
         let name = pushed_file(&gnomon.dir).display().to_string();
         log(&gnomon)
-            .contains(&format!("{name}: is damaged from octet 17 on"))
+            .contains(&format!("{name}: is damaged from octet 19 on"))
             .then_some(())
     });
     let good = ["5A01", "5A02", "5A03", "5A04"].map(|serial| is_good(&gnomon, serial));

@@ -293,6 +293,11 @@ impl Assembly<'_> {
         let issued = IssuedSources {
             paths: issuer.issued.clone(),
             pushed: issuer.issued_push.is_some().then_some(pushed),
+            shards: issuer
+                .crls
+                .iter()
+                .filter_map(|crl| crl.distribution_point.clone())
+                .collect(),
         };
         let opened = Feed::open(FeedSettings {
             name: issuer.name.clone(),

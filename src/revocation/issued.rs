@@ -1,5 +1,5 @@
 //! Which serials an issuer has given out: [`Serials`] are collected line by line or from certificates, and become
-//! [`Issued`], an exact set in 18.5 octets for a serial of 16. Without it a serial that is on no CRL cannot be told
+//! [`Issued`], an exact set in 19.5 octets for a serial of 16. Without it a serial that is on no CRL cannot be told
 //! from one that never was.
 
 mod table;
@@ -7,7 +7,7 @@ mod table;
 use std::sync::Arc;
 
 use super::index::canonical;
-use crate::wire::time::Seconds;
+use crate::wire::{algorithm::DigestAlgorithm, time::Seconds};
 use table::{Table, put_row, rows};
 
 /// No serial has more octets: RFC 5280 4.1.2.2 allows 20, and some CAs have overdone it.
@@ -18,7 +18,7 @@ const LONGEST: usize = 64;
 const GROWTH: usize = 8;
 
 /// The day on which a certificate ends: what is kept of its notAfter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct LastDay(u16);
 
 impl LastDay {
@@ -53,6 +53,87 @@ impl From<Seconds> for LastDay {
     }
 }
 
+/// On which of an issuer's CRLs a certificate would be, by the name of the distribution point. A hash of it is kept:
+/// two names that share one are taken for one shard, of which then both CRLs are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Shard(u16);
+
+impl Shard {
+    /// Of a certificate that may be on any.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// How many there are: what is left of the three octets beside the day.
+    const MOST: u32 = 511;
+
+    /// By a name of its distribution point.
+    pub fn of(name: &str) -> Self {
+        let digest = DigestAlgorithm::Sha256.digest(name.as_bytes());
+        let number = digest.as_ref().iter().fold(0, |sum: u32, octet| {
+            (sum * 256 + u32::from(*octet)) % Self::MOST
+        });
+        Self(u16::try_from(number + 1).unwrap_or(0))
+    }
+
+    /// As it was given by [`Shard::number`].
+    pub const fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// 1 to 511; 0 where it is not known.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// What is told of a serial beside that it was issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Told {
+    pub last_day: LastDay,
+    pub shard: Shard,
+}
+
+impl Told {
+    /// Both together; of two shards one stays, since a certificate has one.
+    fn and(self, other: Self) -> Self {
+        Self {
+            last_day: self.last_day.max(other.last_day),
+            shard: self.shard.max(other.shard),
+        }
+    }
+
+    /// Three octets: a day in 15 bits, a shard in 9.
+    fn packed(self) -> [u8; 3] {
+        let day = u32::from(self.last_day.0).min(LATEST);
+        let [_, packed @ ..] = (day << 9 | u32::from(self.shard.0 & 0x1ff)).to_be_bytes();
+        packed
+    }
+
+    fn unpacked([a, b, c]: [u8; 3]) -> Self {
+        let packed = u32::from_be_bytes([0, a, b, c]);
+        let day = match packed >> 9 {
+            LATEST => u16::MAX,
+            day => u16::try_from(day).unwrap_or(u16::MAX),
+        };
+        let shard = u16::try_from(packed & 0x1ff).unwrap_or(0);
+        Self {
+            last_day: LastDay(day),
+            shard: Shard(shard),
+        }
+    }
+}
+
+/// A day in 2059; what ends later is kept as having no end.
+const LATEST: u32 = (1 << 15) - 1;
+
+impl From<LastDay> for Told {
+    fn from(last_day: LastDay) -> Self {
+        Self {
+            last_day,
+            shard: Shard::UNKNOWN,
+        }
+    }
+}
+
 /// A line of a list is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: `{text}` {what}")]
@@ -67,8 +148,7 @@ pub struct IssuedError {
 const NO_SERIAL: &str = "is not a hexadecimal serial; write one a line, `#` begins a comment";
 const TOO_LONG: &str = "is longer than any serial, which has at most 64 octets";
 const NO_NOT_AFTER: &str =
-    "is no notAfter; behind a serial may stand YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ";
-const TOO_MUCH: &str = "is one column too many; a line is a serial and, if need be, its notAfter";
+    "is no notAfter; behind a serial may stand YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ or -";
 
 /// Serials on their way into a set.
 #[derive(Debug, Default)]
@@ -88,41 +168,42 @@ impl Serials {
     }
 
     /// Takes a line with the number `number`: one hexadecimal serial and, behind white space, the notAfter if it is
-    /// known. Blank lines, `#` comments, a leading `0x`, colons between digits and any case are allowed. A serial in a
+    /// known (else `-`) and a name of the distribution point if there are several. Blank lines, `#` comments, a leading `0x`, colons between digits and any case are allowed. A serial in a
     /// list is never negative.
     pub fn read(&mut self, number: usize, line: &[u8]) -> Result<(), IssuedError> {
         let mark: &[u8] = if number == 1 { b"\xef\xbb\xbf" } else { b"" };
         let line = line.strip_prefix(mark).unwrap_or(line);
         let line = line.split(|octet| *octet == b'#').next();
-        let mut columns = line
-            .unwrap_or_default()
-            .split(u8::is_ascii_whitespace)
-            .filter(|column| !column.is_empty());
+        let line = line.unwrap_or_default();
+        let (column, line) = first_column(line);
         let wrong = |column: &[u8], what| IssuedError {
             line: number,
             text: String::from_utf8_lossy(column).chars().take(48).collect(),
             what,
         };
-        let Some(column) = columns.next() else {
+        if column.is_empty() {
             return Ok(());
-        };
+        }
         let mut octets = [0; LONGEST + 1];
         let serial = serial(column, &mut octets).map_err(|what| wrong(column, what))?;
-        let last_day = match columns.next() {
-            None => LastDay::UNKNOWN,
-            Some(column) => not_after(column)
+        let (column, line) = first_column(line);
+        let last_day = match column {
+            b"" | b"-" => LastDay::UNKNOWN,
+            column => not_after(column)
                 .ok_or_else(|| wrong(column, NO_NOT_AFTER))?
                 .into(),
         };
-        if let Some(column) = columns.next() {
-            return Err(wrong(column, TOO_MUCH));
-        }
-        self.add(serial, last_day);
+        // A distinguished name has spaces.
+        let shard = match line.trim_ascii() {
+            b"" => Shard::UNKNOWN,
+            name => Shard::of(&String::from_utf8_lossy(name)),
+        };
+        self.add(serial, Told { last_day, shard });
         Ok(())
     }
 
     /// Adds a serial by its INTEGER content octets.
-    pub fn add(&mut self, serial: &[u8], last_day: LastDay) {
+    pub fn add(&mut self, serial: &[u8], told: impl Into<Told>) {
         let serial = canonical(serial);
         if serial.is_empty() {
             return;
@@ -134,7 +215,7 @@ impl Serials {
             self.lengths.len() - 1
         });
         if let Some((_, octets)) = self.lengths.get_mut(place) {
-            put_row(octets, serial, last_day.0);
+            put_row(octets, serial, told.into().packed());
         }
     }
 
@@ -143,16 +224,16 @@ impl Serials {
     }
 
     /// In no order; one that was added twice comes twice.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], LastDay)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Told)> {
         let lengths = self.lengths.iter();
-        lengths.flat_map(|(length, octets)| with_days(octets, *length))
+        lengths.flat_map(|(length, octets)| with_told(octets, *length))
     }
 }
 
-impl<'a> Extend<(&'a [u8], LastDay)> for Serials {
-    fn extend<T: IntoIterator<Item = (&'a [u8], LastDay)>>(&mut self, serials: T) {
-        for (serial, last_day) in serials {
-            self.add(serial, last_day);
+impl<'a> Extend<(&'a [u8], Told)> for Serials {
+    fn extend<T: IntoIterator<Item = (&'a [u8], Told)>>(&mut self, serials: T) {
+        for (serial, told) in serials {
+            self.add(serial, told);
         }
     }
 }
@@ -191,10 +272,10 @@ impl Set {
         self.0.iter().map(Table::len).sum()
     }
 
-    fn day(&self, hash: u64, serial: &[u8]) -> Option<LastDay> {
+    fn told(&self, hash: u64, serial: &[u8]) -> Option<Told> {
         let mut tables = self.0.iter();
         let table = tables.find(|table| table.length() == serial.len())?;
-        table.day(hash, serial).map(LastDay)
+        table.told(hash, serial).map(Told::unpacked)
     }
 }
 
@@ -252,19 +333,24 @@ impl Issued {
 
     /// Whether the serial of these INTEGER content octets is in the set.
     pub fn contains(&self, serial: &[u8]) -> bool {
-        self.last_days(serial).next().is_some()
+        self.all_told(serial).next().is_some()
+    }
+
+    /// What is told of a serial, by all who have told; `None` where it is not in the set.
+    pub fn told(&self, serial: &[u8]) -> Option<Told> {
+        self.all_told(serial).reduce(Told::and)
     }
 
     /// The end of the day on which the certificate of this serial ends; `None` where the serial is not in the set, or
     /// nobody told.
     pub fn not_after(&self, serial: &[u8]) -> Option<Seconds> {
-        self.last_days(serial).max()?.end()
+        self.told(serial)?.last_day.end()
     }
 
     /// Whether the set tells of this serial what is told here.
-    pub fn knows(&self, serial: &[u8], last_day: LastDay) -> bool {
-        let known = self.last_days(serial).max();
-        known.is_some_and(|known| known >= last_day)
+    pub fn knows(&self, serial: &[u8], told: Told) -> bool {
+        let known = self.told(serial);
+        known.is_some_and(|known| known.and(told) == known)
     }
 
     /// How many serials there are; one that comes from several sources counts as often.
@@ -277,22 +363,29 @@ impl Issued {
     }
 
     /// In no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], LastDay)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Told)> {
         let tables = self.sets.iter().flat_map(|set| &set.0);
-        tables.flat_map(|table| with_days(table.octets_of_rows(), table.length()))
+        tables.flat_map(|table| with_told(table.octets_of_rows(), table.length()))
     }
 
     /// What each set that has the serial says.
-    fn last_days(&self, serial: &[u8]) -> impl Iterator<Item = LastDay> {
+    fn all_told(&self, serial: &[u8]) -> impl Iterator<Item = Told> {
         let serial = canonical(serial);
         let hash = table::hash(serial);
         let sets = self.sets.iter();
-        sets.filter_map(move |set| set.day(hash, serial))
+        sets.filter_map(move |set| set.told(hash, serial))
     }
 }
 
-fn with_days(octets: &[u8], length: usize) -> impl Iterator<Item = (&[u8], LastDay)> {
-    rows(octets, length).map(|(serial, day)| (serial, LastDay(day)))
+/// What stands before white space, and what behind it.
+fn first_column(line: &[u8]) -> (&[u8], &[u8]) {
+    let line = line.trim_ascii_start();
+    let end = line.iter().position(u8::is_ascii_whitespace);
+    line.split_at(end.unwrap_or(line.len()))
+}
+
+fn with_told(octets: &[u8], length: usize) -> impl Iterator<Item = (&[u8], Told)> {
+    rows(octets, length).map(|(serial, told)| (serial, Told::unpacked(told)))
 }
 
 /// One serial's content octets, written to the end of `octets`: a zero octet before a set top bit, since lists hold

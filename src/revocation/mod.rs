@@ -19,10 +19,10 @@ use index::Index;
 use crate::wire::time::Seconds;
 
 pub use index::{Revocation, Serial};
-pub use issued::{Issued, IssuedError, LastDay, Serials};
+pub use issued::{Issued, IssuedError, LastDay, Serials, Shard, Told};
 pub use mark::Mark;
 pub use part::{Overlaid, Part, Retained};
-pub use scope::{Scope, ScopeError, point_names};
+pub use scope::{Scope, ScopeError};
 pub use snapshot::{Finding, SerialStatus, Shortage, Snapshot};
 pub use verify::{CrlError, Glance, verify, verify_delta};
 

@@ -5,8 +5,8 @@
 use std::fmt;
 
 use crate::wire::{
-    name::name_text,
-    tlv::{DerError, Element, Reader, tag, wrap},
+    distribution_point::names,
+    tlv::{DerError, Element, Reader, tag},
 };
 
 /// Which certificates of the issuer, or of the issuer's shard, a CRL is about.
@@ -100,30 +100,6 @@ impl Scope {
     }
 }
 
-impl Scope {
-    /// The names that an IssuingDistributionPoint has, as text; none where it has no distribution point.
-    pub fn names(idp: &[u8], issuer: &[u8]) -> Result<Vec<String>, DerError> {
-        let mut fields = Reader::whole(idp, tag::SEQUENCE)?.reader();
-        match fields.optional(tag::context_constructed(0))? {
-            Some(name) => names(name, issuer),
-            None => Ok(Vec::new()),
-        }
-    }
-}
-
-/// The names of all points of a CRLDistributionPoints (RFC 5280 4.2.1.13), as text.
-pub fn point_names(points: &[u8], issuer: &[u8]) -> Result<Vec<String>, DerError> {
-    let mut points = Reader::whole(points, tag::SEQUENCE)?.reader();
-    let mut all = Vec::new();
-    while !points.is_empty() {
-        let mut fields = points.expect(tag::SEQUENCE)?.reader();
-        if let Some(name) = fields.optional(tag::context_constructed(0))? {
-            all.append(&mut names(name, issuer)?);
-        }
-    }
-    Ok(all)
-}
-
 /// `[n] BOOLEAN DEFAULT FALSE`; a FALSE that is written out is tolerated.
 fn flag(fields: &mut Reader<'_>, n: u8) -> Result<bool, DerError> {
     match fields
@@ -157,39 +133,6 @@ fn check_name(
     }
 }
 
-/// The URIs and distinguished names of a DistributionPointName, as text.
-fn names(name: Element<'_>, issuer: &[u8]) -> Result<Vec<String>, DerError> {
-    const URI: u8 = tag::context(6);
-    const DIRECTORY_NAME: u8 = tag::context_constructed(4);
-    const FULL_NAME: u8 = tag::context_constructed(0);
-    const RELATIVE: u8 = tag::context_constructed(1);
-    let mut choice = name.reader();
-    let form = choice.next_element()?;
-    choice.finish()?;
-    let mut all = Vec::new();
-    match form.tag {
-        FULL_NAME => {
-            let mut names = form.reader();
-            while !names.is_empty() {
-                let name = names.next_element()?;
-                match name.tag {
-                    URI => all.push(name.value.escape_ascii().to_string()),
-                    DIRECTORY_NAME => all.push(name_text(name.value).ok_or(DerError::Value)?),
-                    _ => {}
-                }
-            }
-        }
-        RELATIVE => {
-            let above = Reader::whole(issuer, tag::SEQUENCE)?.value;
-            let added = wrap(tag::SET, &[form.value]);
-            let whole = wrap(tag::SEQUENCE, &[above, &added]);
-            all.push(name_text(&whole).ok_or(DerError::Value)?);
-        }
-        _ => return Err(DerError::UnexpectedTag),
-    }
-    Ok(all)
-}
-
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 4;
     if names.is_empty() {
@@ -206,6 +149,7 @@ fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::tlv::wrap;
 
     fn idp(parts: &[&[u8]]) -> Vec<u8> {
         wrap(tag::SEQUENCE, parts)

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Issued, Part, Revocation, Scope};
+use super::{Issued, Part, Revocation, Scope, Shard, Told};
 use crate::wire::time::Seconds;
 
 /// cACompromise (RFC 5280 5.3.1).
@@ -36,11 +36,13 @@ pub struct Finding {
 ///
 /// A serial does not tell whether its certificate is a CA's or a user's, or to which shard it belongs. So
 /// every CRL is asked about every serial, one that is missing or out of date makes every serial stale that no other
-/// CRL revokes, and that the CRLs together cover the issuer is the operator's word. [`Snapshot::uncovered`] tells where that word is visibly needed: a CRL of users' certificates
+/// CRL revokes and of which the list of issued ones does not tell another shard, and that the CRLs together cover the issuer is the operator's word. [`Snapshot::uncovered`] tells where that word is visibly needed: a CRL of users' certificates
 /// alone is usable, and right for an issuer that has no CAs below it.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     parts: Vec<Option<Part>>,
+    /// For each part its shard, if it is one of several.
+    shards: Vec<Shard>,
     issued: Option<Arc<Issued>>,
     /// Where the CA itself is compromised.
     authority: Option<Revocation>,
@@ -51,9 +53,17 @@ impl Snapshot {
     pub const fn new(parts: Vec<Option<Part>>, issued: Option<Arc<Issued>>) -> Self {
         Self {
             parts,
+            shards: Vec::new(),
             issued,
             authority: None,
         }
+    }
+
+    /// The same where each part is known by the name of its distribution point.
+    #[must_use]
+    pub fn of_shards(mut self, shards: Vec<Shard>) -> Self {
+        self.shards = shards;
+        self
     }
 
     /// The same CRLs with other issued serials.
@@ -104,10 +114,8 @@ impl Snapshot {
                 });
             }
         }
-        let issued = || {
-            let issued = self.issued.as_ref();
-            issued.map(|issued| issued.contains(serial))
-        };
+        let told = || self.issued.as_ref().map(|issued| issued.told(serial));
+        let issued = || told().map(|told| told.is_some());
         if let Some(authority) = self.authority
             && issued() != Some(false)
         {
@@ -118,6 +126,13 @@ impl Snapshot {
         if let Some((revocation, until)) = found {
             return Finding::revoked(revocation, until);
         }
+        if until == Seconds::EPOCH
+            && let Some(Some(Told { shard, .. })) = told()
+            && let Some(until) = self.until_of(shard, now)
+        {
+            let status = SerialStatus::Issued;
+            return Finding { status, until };
+        }
         let status = if until == Seconds::EPOCH {
             SerialStatus::Stale
         } else if issued() == Some(true) {
@@ -126,6 +141,21 @@ impl Snapshot {
             SerialStatus::Unlisted
         };
         Finding { status, until }
+    }
+
+    /// How long the CRLs hold that a certificate of this shard could be on; `None` where one is missing or stale, or
+    /// the shard is none of these.
+    fn until_of(&self, shard: Shard, now: Seconds) -> Option<Seconds> {
+        if shard == Shard::UNKNOWN || !self.shards.contains(&shard) {
+            return None;
+        }
+        let of = self.parts.iter().zip(&self.shards);
+        let needed = of.filter(|(_, of)| **of == shard || **of == Shard::UNKNOWN);
+        let ends = needed.map(|(part, _)| {
+            let part = part.as_ref().filter(|part| part.is_current(now))?;
+            Some(part.next_update())
+        });
+        ends.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
     /// The oldest CRL's; 1970 with one missing.
@@ -419,5 +449,35 @@ mod tests {
             (finding.status, finding.until),
             (revoked(at(3), Some(2)), Seconds::END)
         );
+    }
+
+    #[test]
+    fn a_serial_whose_shard_is_known_needs_no_other() {
+        let ca = Ca::new("A");
+        let early = crl(&ca, &dated(&[entry(&[5], None)], "01", "08"));
+        let late = crl(&ca, &dated(&[entry(&[6], None)], "01", "10"));
+        let lines = b"05 - one\n06 - two\n07 2027-01-31 one\n08 - two\n09\n0a - three\n";
+        let issued = Arc::new(Issued::new(Serials::parse(lines).unwrap()));
+        let shards = vec![Shard::of("one"), Shard::of("two")];
+        let of = |parts: Vec<Option<Part>>| {
+            Snapshot::new(parts, Some(Arc::clone(&issued))).of_shards(shards.clone())
+        };
+        let whole = of(vec![early.clone(), late.clone()]);
+        for serial in 7..=10 {
+            assert_eq!(whole.status(&[serial], at(2)), SerialStatus::Issued);
+        }
+        for (snapshot, now) in [(&whole, at(9)), (&of(vec![None, late]), at(2))] {
+            let status = |serial: u8| snapshot.status(&[serial], now);
+            let two = Finding {
+                status: SerialStatus::Issued,
+                until: at(10),
+            };
+            assert_eq!(snapshot.look_up(&[8], now), two);
+            assert!(matches!(status(6), SerialStatus::Revoked { .. }));
+            // Of the stale one, of no known one, of one that is not configured, and never issued.
+            for serial in [5, 7, 9, 10, 11] {
+                assert_eq!(status(serial), SerialStatus::Stale, "{serial}");
+            }
+        }
     }
 }

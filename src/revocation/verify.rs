@@ -18,12 +18,13 @@
 use super::{
     Facts, VerifiedCrl, VerifiedDelta,
     index::{Index, Revocation},
-    scope::{Scope, ScopeError, point_names},
+    scope::{Scope, ScopeError},
 };
 use crate::wire::{
     algorithm::{DigestAlgorithm, SignatureAlgorithm},
     certificate::{Certificate, pem_blocks},
     crl::{CertificateList, CrlFormatError, Extension, OidText, SerialText},
+    distribution_point::names_of_points,
     name::same_name,
     oid,
     time::Seconds,
@@ -267,7 +268,7 @@ fn read_extensions<'a>(
         } else if extension.is(oid::DELTA_CRL_INDICATOR) {
             known.base = Some(read_number(value)?);
         } else if extension.is(oid::FRESHEST_CRL) && !critical {
-            let names = point_names(value, list.issuer);
+            let names = names_of_points(value, list.issuer);
             known.freshest = names.map_err(|_| CrlError::Extension("freshest CRL"))?;
         } else if critical {
             return Err(CrlError::UnknownCritical(OidText::new(id)));

@@ -5,7 +5,8 @@ use der::Decode;
 
 use super::{
     certificate::{Certificate, CertificateError, pem_blocks},
-    oid,
+    distribution_point::names_of_points,
+    oid::{self, ObjectIdentifier},
     time::Seconds,
     tlv::{DerError, Reader, tag},
 };
@@ -19,6 +20,8 @@ pub struct Issuance {
     issuer_key: Option<Vec<u8>>,
     serial: Vec<u8>,
     not_after: Seconds,
+    /// Names of the distribution points of its CRLs.
+    points: Vec<String>,
 }
 
 impl Issuance {
@@ -52,15 +55,21 @@ impl Issuance {
         tbs.expect(tag::SEQUENCE)?;
         tbs.optional(tag::context(1))?;
         tbs.optional(tag::context(2))?;
-        let issuer_key = match tbs.optional(tag::context_constructed(3))? {
-            Some(extensions) => issuer_key(extensions.value)?,
-            None => None,
-        };
+        let (mut key, mut points) = (None, Vec::new());
+        if let Some(extensions) = tbs.optional(tag::context_constructed(3))? {
+            key = extension(extensions.value, oid::AUTHORITY_KEY_IDENTIFIER)?;
+            // Of names that cannot be read none is known here.
+            points = extension(extensions.value, oid::CRL_DISTRIBUTION_POINTS)?
+                .and_then(|points| names_of_points(points, &issuer).ok())
+                .unwrap_or_default();
+        }
+        let issuer_key = key.map(issuer_key).transpose()?.flatten();
         Ok(Self {
             issuer,
             issuer_key,
             serial,
             not_after: not_after.into(),
+            points,
         })
     }
 
@@ -81,23 +90,33 @@ impl Issuance {
     pub const fn not_after(&self) -> Seconds {
         self.not_after
     }
+
+    /// URIs and distinguished names, as text, of the distribution points where it would be on a CRL.
+    pub fn distribution_points(&self) -> &[String] {
+        &self.points
+    }
 }
 
-/// The key that authorityKeyIdentifier names, among these Extensions (RFC 5280 4.2.1.1).
-fn issuer_key(extensions: &[u8]) -> Result<Option<Vec<u8>>, DerError> {
+/// The value of this extension, if it is among these Extensions.
+fn extension(extensions: &[u8], id: ObjectIdentifier) -> Result<Option<&[u8]>, DerError> {
     let mut extensions = Reader::whole(extensions, tag::SEQUENCE)?.reader();
     while !extensions.is_empty() {
         let mut extension = extensions.expect(tag::SEQUENCE)?.reader();
-        let is_it = extension.oid()? == oid::AUTHORITY_KEY_IDENTIFIER.as_bytes();
+        let is_it = extension.oid()? == id.as_bytes();
         extension.optional(tag::BOOLEAN)?;
         let value = extension.expect(tag::OCTET_STRING)?.value;
         if is_it {
-            let mut identifier = Reader::whole(value, tag::SEQUENCE)?.reader();
-            let key = identifier.optional(tag::context(0))?;
-            return Ok(key.map(|key| key.value.to_vec()));
+            return Ok(Some(value));
         }
     }
     Ok(None)
+}
+
+/// The key that an authorityKeyIdentifier names (RFC 5280 4.2.1.1).
+fn issuer_key(value: &[u8]) -> Result<Option<Vec<u8>>, DerError> {
+    let mut identifier = Reader::whole(value, tag::SEQUENCE)?.reader();
+    let key = identifier.optional(tag::context(0))?;
+    Ok(key.map(|key| key.value.to_vec()))
 }
 
 #[cfg(test)]
@@ -150,6 +169,7 @@ mod tests {
         let long = Issuance::from_der(&certificate(&[1], generalized, None)).unwrap();
         assert_eq!(long.not_after().to_string(), "2150-03-01T00:00:00Z");
         assert_eq!(long.issuer_key, None);
+        assert_eq!(long.distribution_points(), [""; 0]);
         for end in 0..der.len() {
             assert!(Issuance::read_all(&der[..end]).is_err(), "{end}");
         }

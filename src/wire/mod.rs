@@ -7,6 +7,7 @@ pub mod algorithm;
 pub mod certificate;
 pub mod cms;
 pub mod crl;
+pub mod distribution_point;
 pub mod issuance;
 pub mod name;
 pub mod ocsp_request;

@@ -10,11 +10,12 @@ use std::{
 use super::stream::{CrlStream, StreamError};
 use crate::{
     config::Problem,
-    revocation::{Scope, point_names},
+    revocation::Scope,
     wire::{
         algorithm::SignatureAlgorithm,
         certificate::pem_blocks,
         crl::{CertificateList, Entry, reason_name},
+        distribution_point::{names_of_issuing_point, names_of_points},
         name::name_text,
         oid,
         time::Seconds,
@@ -192,7 +193,7 @@ fn facts(list: &CertificateList<'_>) -> Vec<(&'static str, String)> {
         algorithm.unwrap_or("an unsupported algorithm").to_owned(),
     ));
     if let Some(idp) = extension(oid::ISSUING_DISTRIBUTION_POINT) {
-        let names = Scope::names(idp.value, list.issuer);
+        let names = names_of_issuing_point(idp.value, list.issuer);
         let names = names.map_or_else(|error| error.to_string(), |names| names.join(", "));
         if !names.is_empty() {
             facts.push(("dist. point", names));
@@ -210,7 +211,7 @@ fn facts(list: &CertificateList<'_>) -> Vec<(&'static str, String)> {
         ));
     }
     if let Some(freshest) = extension(oid::FRESHEST_CRL) {
-        let names = point_names(freshest.value, list.issuer);
+        let names = names_of_points(freshest.value, list.issuer);
         let names = names.map_or_else(|error| error.to_string(), |names| names.join(", "));
         facts.push(("freshestCRL", names));
     }
@@ -218,6 +219,6 @@ fn facts(list: &CertificateList<'_>) -> Vec<(&'static str, String)> {
 }
 
 fn names_first(idp: &[u8], list: &CertificateList<'_>) -> String {
-    let names = Scope::names(idp, list.issuer).unwrap_or_default();
+    let names = names_of_issuing_point(idp, list.issuer).unwrap_or_default();
     names.into_iter().next().unwrap_or_default()
 }

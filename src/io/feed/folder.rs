@@ -14,7 +14,7 @@ use super::{
     source::{Stamp, stamp},
 };
 use crate::{
-    revocation::Serials,
+    revocation::{Serials, Shard, Told},
     wire::{certificate::Certificate, crl::CertificateList, issuance::Issuance},
 };
 
@@ -59,7 +59,7 @@ impl Folder {
         &mut self,
         path: &Path,
         now: Stamp,
-        issuer: &Certificate,
+        issuer: (&Certificate, &[String]),
     ) -> Result<(Serials, Option<FeedError>), FeedError> {
         let unreadable = |error| FeedError::Unreadable {
             path: path.to_owned(),
@@ -136,7 +136,7 @@ fn is_fresh(stamp: Stamp) -> bool {
 fn read_certificates(
     path: &Path,
     stamp: Stamp,
-    issuer: &Certificate,
+    (issuer, shards): (&Certificate, &[String]),
     serials: &mut Serials,
 ) -> Result<(), FeedError> {
     if path.extension().is_some_and(|extension| extension == "crl") {
@@ -163,7 +163,16 @@ fn read_certificates(
         }
     };
     for issuance in all.iter().filter(|issuance| issuance.is_by(issuer)) {
-        serials.add(issuance.serial(), issuance.not_after().into());
+        let points = issuance.distribution_points().iter();
+        let shard = points
+            .filter(|point| shards.contains(point))
+            .map(|point| Shard::of(point))
+            .next();
+        let told = Told {
+            last_day: issuance.not_after().into(),
+            shard: shard.unwrap_or_default(),
+        };
+        serials.add(issuance.serial(), told);
     }
     Ok(())
 }

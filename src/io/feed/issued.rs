@@ -30,13 +30,15 @@ pub struct IssuedSources {
     pub paths: Vec<PathBuf>,
     /// Where pushed serials are kept, if any may be pushed.
     pub pushed: Option<PathBuf>,
+    /// The names of the distribution points that the issuer's CRLs are configured with.
+    pub shards: Vec<String>,
 }
 
 impl From<Vec<PathBuf>> for IssuedSources {
     fn from(paths: Vec<PathBuf>) -> Self {
         Self {
             paths,
-            pushed: None,
+            ..Self::default()
         }
     }
 }
@@ -94,6 +96,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct IssuedLists {
     issuer: Certificate,
+    shards: Vec<String>,
     sources: Vec<Listed>,
     pub all: AllIssued,
     pub found: Option<Found>,
@@ -110,7 +113,7 @@ impl IssuedLists {
     ) -> Self {
         let mut sources: Vec<_> = wanted.paths.into_iter().map(Listed::new).collect();
         for source in &mut sources {
-            match source.look(issuer) {
+            match source.look((issuer, &wanted.shards)) {
                 Ok(()) => {}
                 Err(error) if source.folder.is_some() && source.serials.is_some() => {
                     warnings.push(error);
@@ -139,6 +142,7 @@ impl IssuedLists {
         }
         let lists = Self {
             issuer: issuer.clone(),
+            shards: wanted.shards,
             sources,
             all: AllIssued(Arc::new(Mutex::new(parts))),
             found,
@@ -154,7 +158,7 @@ impl IssuedLists {
             if source.folder.as_ref().is_some_and(Folder::rests) {
                 continue;
             }
-            let error = source.look(&self.issuer).err();
+            let error = source.look((&self.issuer, &self.shards)).err();
             let failure = error.as_ref().map(ToString::to_string);
             if failure != source.failure {
                 errors.extend(error);
@@ -224,7 +228,7 @@ impl Listed {
         }
     }
 
-    fn look(&mut self, issuer: &Certificate) -> Result<(), FeedError> {
+    fn look(&mut self, issuer: (&Certificate, &[String])) -> Result<(), FeedError> {
         self.is_new = false;
         let now = stamp(&self.path);
         let is_same = now == self.stamp && now.is_some();

@@ -24,7 +24,7 @@ use reqwest::Client;
 use super::{http_client, store::Store};
 use crate::{
     audit::event::Event,
-    revocation::{Issued, Snapshot},
+    revocation::{Issued, Shard, Snapshot},
     wire::{
         certificate::{Certificate, CertificateError},
         time::Seconds,
@@ -158,6 +158,8 @@ pub struct Feed {
     fetch_time: Duration,
     issued: IssuedLists,
     compromised: Option<Seconds>,
+    /// For each slot.
+    shards: Vec<Shard>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     store: Store,
     /// What the store was last told of each source.
@@ -177,9 +179,11 @@ impl Feed {
             now: None,
             news: Vec::new(),
         };
-        let mut slots = Vec::new();
+        let (mut slots, mut shards) = (Vec::new(), Vec::new());
         let mut of_point: HashMap<Option<String>, usize> = HashMap::new();
         for wanted in settings.crls {
+            let point = wanted.distribution_point.as_deref();
+            shards.push(point.map_or(Shard::UNKNOWN, Shard::of));
             let nth = of_point
                 .entry(wanted.distribution_point.clone())
                 .or_default();
@@ -205,6 +209,7 @@ impl Feed {
             fetch_time: settings.fetch_time,
             issued,
             compromised: settings.compromised,
+            shards,
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(Vec::new(), None))),
             store: Store::default(),
             told: HashMap::new(),
@@ -287,7 +292,7 @@ impl Feed {
     /// Puts into force what was taken, wholly and at once.
     pub fn swap(&self) {
         let parts = self.slots.iter().map(|slot| slot.part.clone()).collect();
-        let new = Snapshot::new(parts, None);
+        let new = Snapshot::new(parts, None).of_shards(self.shards.clone());
         let new = match self.compromised {
             Some(time) => new.of_compromised_authority(time),
             None => new,

@@ -114,7 +114,7 @@ impl Owner {
     fn take(&mut self, batch: &[Push]) -> Result<(), PushError> {
         let mut unknown = Serials::default();
         let pushed = batch.iter().flat_map(|push| push.serials.iter());
-        unknown.extend(pushed.filter(|(serial, day)| !self.pushed.knows(serial, *day)));
+        unknown.extend(pushed.filter(|(serial, told)| !self.pushed.knows(serial, *told)));
         if unknown.is_empty() {
             return Ok(());
         }

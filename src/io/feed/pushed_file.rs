@@ -1,10 +1,10 @@
 //! The serials that a CA has pushed, on disk: [`read`] takes them in, [`Appender`] adds to them durably. A file of
-//! frames, each with a checksum, one frame for all pushes that shared a sync: 31 octets for a serial of 16 that came
-//! alone, 19 in company.
+//! frames, each with a checksum, one frame for all pushes that shared a sync: 33 octets for a serial of 16 that came
+//! alone, 21 in company.
 //!
 //! A frame is the octets `GNI1`, the length of its body, a CRC-32C, and the body; the checksum is over the frame's
-//! place in the file (eight octets) and the body. The body is one record a serial: its length in one octet, its last
-//! day in two (days since 1970, 0 where it is not known), and its octets. Integers are big-endian.
+//! place in the file (eight octets) and the body. The body is one record a serial: its last day in two octets (days
+//! since 1970, 0 where it is not known), its shard in two (likewise), its length in one, and its octets. Integers are big-endian.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,7 +16,7 @@ use std::{
 use crate::{
     audit::octets::{Fields, Short, put_short},
     io::journal::disk::sync_name,
-    revocation::{LastDay, Serials},
+    revocation::{LastDay, Serials, Shard, Told},
 };
 
 /// The first octets of every frame; the last one is the format's version.
@@ -118,9 +118,10 @@ fn take(octets: &[u8], at: u64, serials: &mut Serials) -> Option<()> {
     Some(())
 }
 
-fn record<'a>(fields: &mut Fields<'a>) -> Result<(&'a [u8], LastDay), Short> {
-    let day = LastDay::new(u16::from_be_bytes(fields.array()?));
-    Ok((fields.short()?, day))
+fn record<'a>(fields: &mut Fields<'a>) -> Result<(&'a [u8], Told), Short> {
+    let last_day = LastDay::new(u16::from_be_bytes(fields.array()?));
+    let shard = Shard::new(u16::from_be_bytes(fields.array()?));
+    Ok((fields.short()?, Told { last_day, shard }))
 }
 
 /// Two frames of one content differ by their place, so that no body can be taken for a frame.
@@ -186,7 +187,7 @@ impl Appender {
     /// Adds these serials: durably and all of them, or none.
     pub fn append<'a>(
         &mut self,
-        serials: impl Iterator<Item = (&'a [u8], LastDay)>,
+        serials: impl Iterator<Item = (&'a [u8], Told)>,
     ) -> io::Result<()> {
         if self.failed {
             return Err(io::Error::other(
@@ -194,8 +195,9 @@ impl Appender {
             ));
         }
         let mut frame = vec![0; HEADER];
-        for (serial, day) in serials {
-            frame.extend_from_slice(&day.number().to_be_bytes());
+        for (serial, told) in serials {
+            frame.extend_from_slice(&told.last_day.number().to_be_bytes());
+            frame.extend_from_slice(&told.shard.number().to_be_bytes());
             put_short(&mut frame, serial);
         }
         let body = frame.get(HEADER..).unwrap_or_default();
@@ -248,7 +250,8 @@ mod tests {
     fn add(file: &mut Appender, serials: &[u8]) {
         let day = LastDay::new(20_000);
         let serials = serials.iter().map(std::slice::from_ref);
-        file.append(serials.map(|serial| (serial, day))).unwrap();
+        file.append(serials.map(|serial| (serial, day.into())))
+            .unwrap();
     }
 
     #[test]
@@ -332,7 +335,7 @@ mod tests {
             end: 0,
             failed: false,
         };
-        let error = full.append([(&[1][..], LastDay::UNKNOWN)].into_iter());
+        let error = full.append([(&[1][..], Told::default())].into_iter());
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!((full.end, full.failed), (0, false));
     }

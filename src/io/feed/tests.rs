@@ -204,6 +204,7 @@ fn a_new_crl_and_a_push_do_not_undo_each_other() {
     let sources = IssuedSources {
         paths: vec![],
         pushed: Some(folder.0.join("kept/pushed.issued")),
+        ..IssuedSources::default()
     };
     let mut feed = open(&ca, &folder, crl, sources).unwrap();
     assert!(!folder.0.join("kept").exists(), "nothing is written");

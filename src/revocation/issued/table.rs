@@ -8,14 +8,16 @@ use std::{
     sync::LazyLock,
 };
 
+use super::Told;
+
 /// How many serials share a group. Fewer take more places, more take longer to compare.
 const GROUP: usize = 8;
 
 /// Groups whose rows take half a megabyte.
 const SPAN: usize = 4096;
 
-/// Octets behind each serial: the day of its notAfter.
-const DAY: usize = 2;
+/// Octets behind each serial: what is told of it.
+const TOLD: usize = 3;
 
 /// One key for all tables, so that a serial is hashed once for all of them. It is random, since serials are chosen by
 /// whoever asks.
@@ -25,7 +27,7 @@ pub fn hash(serial: &[u8]) -> u64 {
     KEY.hash_one(serial)
 }
 
-/// A row is a serial and the day of its notAfter, 0 where that is not known.
+/// A row is a serial and what is told of it.
 #[derive(Debug)]
 pub struct Table {
     /// Of a serial.
@@ -36,24 +38,24 @@ pub struct Table {
 }
 
 /// Appends a row.
-pub fn put_row(rows: &mut Vec<u8>, serial: &[u8], day: u16) {
+pub fn put_row(rows: &mut Vec<u8>, serial: &[u8], told: [u8; TOLD]) {
     rows.extend_from_slice(serial);
-    rows.extend_from_slice(&day.to_be_bytes());
+    rows.extend_from_slice(&told);
 }
 
 /// The rows that [`put_row`] has appended for serials of this length.
-pub fn rows(octets: &[u8], length: usize) -> impl Iterator<Item = (&[u8], u16)> {
+pub fn rows(octets: &[u8], length: usize) -> impl Iterator<Item = (&[u8], [u8; TOLD])> {
     octets
-        .chunks_exact(length + DAY)
-        .filter_map(|row| row.split_last_chunk::<DAY>())
-        .map(|(serial, day)| (serial, u16::from_be_bytes(*day)))
+        .chunks_exact(length + TOLD)
+        .filter_map(|row| row.split_last_chunk::<TOLD>())
+        .map(|(serial, told)| (serial, *told))
 }
 
 impl Table {
     /// Puts rows in order where they are: building takes little more memory than what is built. Of rows with the same
-    /// serial one stays, with the latest day.
+    /// serial one stays, with what all of them tell.
     pub fn new(length: usize, mut rows: Vec<u8>) -> Self {
-        let width = length + DAY;
+        let width = length + TOLD;
         // What has no place would not be found, and not be called issued. No host has that much memory.
         rows.truncate(at(u32::MAX).saturating_mul(width));
         let count = rows.len() / width;
@@ -70,14 +72,14 @@ impl Table {
         table
     }
 
-    /// The day in this serial's row, if it has one.
-    pub fn day(&self, hash: u64, serial: &[u8]) -> Option<u16> {
+    /// What is told in this serial's row, if it has one.
+    pub fn told(&self, hash: u64, serial: &[u8]) -> Option<[u8; TOLD]> {
         let group = self.group(hash);
         let places = self.start(group)..self.start(group + 1);
         let octets = self.rows.get(self.octets(places))?;
         rows(octets, self.length)
             .find(|(found, _)| *found == serial)
-            .map(|(_, day)| day)
+            .map(|(_, told)| told)
     }
 
     pub const fn length(&self) -> usize {
@@ -91,7 +93,7 @@ impl Table {
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.rows.len() / (self.length + DAY)
+        self.rows.len() / (self.length + TOLD)
     }
 
     fn groups(&self) -> usize {
@@ -116,12 +118,12 @@ impl Table {
 
     /// Where rows stand in octets.
     const fn octets(&self, rows: Range<usize>) -> Range<usize> {
-        let width = self.length + DAY;
+        let width = self.length + TOLD;
         rows.start * width..rows.end * width
     }
 
     fn serial(&self, row: usize) -> &[u8] {
-        let start = row * (self.length + DAY);
+        let start = row * (self.length + TOLD);
         self.rows
             .get(start..start + self.length)
             .unwrap_or_default()
@@ -181,7 +183,7 @@ impl Table {
             for row in rows {
                 let same = (first..kept).find(|&one| self.serial(one) == self.serial(row));
                 match same {
-                    Some(one) => self.raise_day(one, row),
+                    Some(one) => self.join(one, row),
                     None => {
                         let (from, to) = (self.octets(row..row + 1), self.octets(kept..kept));
                         if kept != row {
@@ -193,22 +195,27 @@ impl Table {
             }
         }
         self.set_start(self.groups(), kept);
-        self.rows.truncate(kept * (self.length + DAY));
+        self.rows.truncate(kept * (self.length + TOLD));
         self.rows.shrink_to_fit();
     }
 
-    fn raise_day(&mut self, row: usize, other: usize) {
-        let day = |row: usize| {
-            let end = (row + 1) * (self.length + DAY);
-            end - DAY..end
+    fn join(&mut self, row: usize, other: usize) {
+        let told = |row: usize| {
+            let end = (row + 1) * (self.length + TOLD);
+            end - TOLD..end
         };
-        let ranges = [day(row), day(other)];
+        let ranges = [told(row), told(other)];
         if let Ok([one, other]) = self.rows.get_disjoint_mut(ranges)
-            && *one < *other
+            && let Some(joined) = joined(one, other)
         {
-            one.copy_from_slice(other);
+            one.copy_from_slice(&joined);
         }
     }
+}
+
+fn joined(one: &[u8], other: &[u8]) -> Option<[u8; TOLD]> {
+    let read = |told: &[u8]| Some(Told::unpacked(told.try_into().ok()?));
+    Some(read(one)?.and(read(other)?).packed())
 }
 
 fn at(place: u32) -> usize {

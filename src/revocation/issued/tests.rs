@@ -6,7 +6,7 @@ use super::*;
 
 fn set(serials: &[&[u8]]) -> Issued {
     let mut collected = Serials::default();
-    collected.extend(serials.iter().map(|serial| (*serial, LastDay::UNKNOWN)));
+    collected.extend(serials.iter().map(|serial| (*serial, Told::default())));
     Issued::new(collected)
 }
 
@@ -45,11 +45,11 @@ fn a_line_may_tell_the_not_after() {
     assert_eq!(end(6), Some("1970-01-02T23:59:59Z".into()));
     assert_eq!((end(7), end(8)), (march(3), None));
     assert!(issued.contains(&[4]) && issued.len() == 7);
-    let of = |serial, seconds| issued.knows(&[serial], Seconds::new(seconds).into());
+    let of = |serial, seconds| issued.knows(&[serial], LastDay::from(Seconds::new(seconds)).into());
     let day = LastDay::from(Seconds::new(20_878 * 86_400)).number();
     assert_eq!(day, 20_878);
     assert!(of(5, u64::MAX) && of(1, 0) && !of(1, u64::MAX) && !of(4, 0));
-    assert!(issued.knows(&[4], LastDay::UNKNOWN) && !issued.knows(&[8], LastDay::UNKNOWN));
+    assert!(issued.knows(&[4], Told::default()) && !issued.knows(&[8], Told::default()));
 }
 
 #[test]
@@ -80,11 +80,30 @@ fn what_is_no_serial_is_named_by_its_line() {
             "{error}"
         );
     }
-    let error = read("01 2027-03-01 x").unwrap_err().to_string();
-    assert!(
-        error.starts_with("line 1: `x` is one column too many"),
-        "{error}"
-    );
+}
+
+#[test]
+fn the_shard_may_stand_behind_the_not_after() {
+    let name = "CN=CRL 1,O=A";
+    let text = format!("01 2027-03-01 {name}\n02 - {name} # web\r\n03 -\n01 - other\n");
+    let issued = Issued::new(Serials::parse(text.as_bytes()).unwrap());
+    let shard = |serial| issued.told(&[serial]).unwrap().shard;
+    assert_eq!(shard(2), Shard::of(name));
+    assert_eq!(shard(1), Shard::of(name).max(Shard::of("other")));
+    assert_eq!(shard(3), Shard::UNKNOWN);
+    assert!(issued.not_after(&[1]).is_some() && issued.not_after(&[2]).is_none());
+    for name in 0..2_000 {
+        let shard = Shard::of(&name.to_string());
+        let told = Told {
+            last_day: LastDay(20_000),
+            shard,
+        };
+        assert!(shard != Shard::UNKNOWN && Told::unpacked(told.packed()) == told);
+    }
+    for day in [0, 1, 32_766, 32_767, u16::MAX] {
+        let kept = Told::unpacked(Told::from(LastDay(day)).packed()).last_day;
+        assert_eq!(kept, LastDay(if day > 32_766 { u16::MAX } else { day }));
+    }
 }
 
 #[test]
@@ -150,7 +169,9 @@ fn additions_say_the_same_as_a_hash_map_and_share_what_is_there() {
         assert_eq!(issued.contains(&serial), known.is_some(), "{number}");
         assert_eq!(
             issued.not_after(&serial),
-            known.and_then(|day| LastDay(day).end())
+            known.and_then(|day| Told::unpacked(Told::from(LastDay(day)).packed())
+                .last_day
+                .end())
         );
     }
     let listed: HashSet<_> = issued.iter().map(|(serial, _)| serial.to_vec()).collect();
@@ -167,7 +188,7 @@ fn random_serials_are_found_and_no_others() {
     let (inside, outside) = numbers.split_at(30_000);
     let mut serials = Serials::default();
     for number in inside {
-        serials.add(&serial(*number), LastDay::UNKNOWN);
+        serials.add(&serial(*number), Told::default());
     }
     let issued = Issued::new(serials);
     assert!(
