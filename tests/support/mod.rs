@@ -4,6 +4,7 @@
 
 pub mod ca;
 pub mod chrony;
+pub mod crls;
 pub mod small_disk;
 pub mod stamps;
 pub mod token;
