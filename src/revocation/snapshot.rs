@@ -86,6 +86,15 @@ impl Snapshot {
         self
     }
 
+    /// The same but for the CA's compromise as a whole.
+    #[must_use]
+    pub fn by_crls_alone(&self) -> Self {
+        Self {
+            authority: None,
+            ..self.clone()
+        }
+    }
+
     /// What is known at `now` about the serial of these INTEGER content octets, of any sign and length.
     pub fn status(&self, serial: &[u8], now: Seconds) -> SerialStatus {
         self.look_up(serial, now).status

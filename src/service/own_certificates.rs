@@ -28,6 +28,8 @@ struct Watched {
     of: String,
     credential: Arc<Credential>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// It is a responder's. Where its CA is compromised, somebody has to say so, and no other key is trusted to.
+    answers: bool,
 }
 
 /// One certificate was revoked, or is no longer.
@@ -66,15 +68,15 @@ impl OwnCertificates {
         let signatories = tsus.flat_map(|tsu| {
             let of = format!("tsu `{}`", tsu.name());
             let signatories = tsu.signatories();
-            signatories.map(move |signatory| (of.clone(), signatory.credential()))
+            signatories.map(move |signatory| (of.clone(), signatory.credential(), false))
         });
         let responders = issuers.iter().flat_map(|issuer| {
             let of = format!("a responder of issuer `{}`", issuer.name);
             let responders = issuer.responders.iter();
-            responders.map(move |responder| (of.clone(), responder.credential()))
+            responders.map(move |responder| (of.clone(), responder.credential(), true))
         });
         let all = signatories.chain(responders);
-        let watch = |(of, credential): (String, &Arc<Credential>)| {
+        let watch = |(of, credential, answers): (String, &Arc<Credential>, bool)| {
             let certificate = credential.certificate();
             let issued = |ca: &Certificate| certificate.is_issued_by(ca);
             let issuer = issuers.iter().find(|issuer| issued(&issuer.certificate))?;
@@ -82,6 +84,7 @@ impl OwnCertificates {
                 of,
                 credential: Arc::clone(credential),
                 snapshot: Arc::clone(&issuer.snapshot),
+                answers,
             })
         };
         Self {
@@ -108,6 +111,8 @@ impl Watched {
     fn look(&self, now: Seconds) -> Option<Change> {
         let certificate = self.credential.certificate();
         let snapshot = self.snapshot.load();
+        let by_crls = self.answers.then(|| snapshot.by_crls_alone());
+        let snapshot = by_crls.as_ref().unwrap_or(&snapshot);
         // A CRL that has run out, or that a clock set back takes for one of the future, still says what is revoked.
         let newest = snapshot
             .parts()
