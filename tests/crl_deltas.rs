@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use support::{
     crls::{Nginx, Served, make},
-    fails, free_port,
+    free_port,
 };
 
 #[test]
@@ -264,21 +264,6 @@ fn nothing_of_a_compromised_ca_is_good() {
             "{said}"
         );
     }
-    let fails = fails(
-        "openssl",
-        &[
-            "ocsp",
-            "-url",
-            &gnomon.url("/ocsp"),
-            "-issuer",
-            &gnomon.dir.path("issuing.pem"),
-            "-serial",
-            "0xABCDEF",
-            "-CAfile",
-            &gnomon.dir.path("chain.pem"),
-        ],
-    );
-    assert!(fails.contains("unauthorized"), "{fails}");
     assert_eq!(gnomon.ready(), (200, "ready\n".into()));
 }
 
@@ -335,7 +320,7 @@ fn the_last_answers_of_a_retired_ca_have_no_end() {
             .split_once(',')
             .unwrap();
         assert!(
-            (60..=8 * 3_600).contains(&max_age.parse::<u64>().unwrap()),
+            (60..=4 * 86_400).contains(&max_age.parse::<u64>().unwrap()),
             "{control}"
         );
     }
