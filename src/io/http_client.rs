@@ -78,6 +78,11 @@ pub async fn body(mut response: Response, longest: usize) -> Result<Vec<u8>, Htt
     if response.status() != 200 {
         return Err(HttpError::Status(response.status().as_u16()));
     }
+    // What says that it is too long need not be read.
+    let announced = response.content_length().unwrap_or_default();
+    if usize::try_from(announced).map_or(true, |announced| announced > longest) {
+        return Err(HttpError::TooLong(longest));
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
