@@ -63,7 +63,7 @@ def small(spec):
         point = x509.DistributionPoint(name, None, None, None)
         builder = builder.add_extension(x509.FreshestCRL([point]), critical=False)
     if spec.get("unknown"):
-        unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.999.1"), b"\x05\x00")
+        unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
         builder = builder.add_extension(unknown, critical=True)
     for revoked in [spec.get("revoked", {}), spec.get("again", {})]:
         for name, reason in revoked.items():

@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -204,19 +205,29 @@ impl Served {
 
     /// Waits until this stands in what was logged behind `from` octets.
     pub fn logged(&self, from: usize, what: &str) {
-        wait_for(&format!("`{what}` in the log"), || {
-            self.log().get(from..)?.contains(what).then_some(())
-        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.log()[from..].contains(what) {
+            assert!(
+                Instant::now() < deadline,
+                "no `{what}` in:\n{}",
+                &self.log()[from..]
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits until a record of the journal, as `gnomon journal export` prints it, has all of these.
     pub fn recorded(&self, parts: &[&str]) {
-        wait_for(&format!("{parts:?} in the journal"), || {
-            self.records()
-                .lines()
-                .any(|line| parts.iter().all(|part| line.contains(part)))
-                .then_some(())
-        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
+        while !self.records().lines().any(has_all) {
+            assert!(
+                Instant::now() < deadline,
+                "no {parts:?} in:\n{}",
+                self.records()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn records(&self) -> String {
