@@ -118,7 +118,7 @@ fn a_partition_that_is_missing_or_over_hides_only_what_it_could_revoke() {
         &partitions(address),
         |config| config,
         |dir| {
-            make(dir, &[first.clone()]);
+            make(dir, std::slice::from_ref(&first));
             nginx = Some(Nginx::start(dir, address));
         },
     );
