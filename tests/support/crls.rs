@@ -41,17 +41,22 @@ pub fn make(dir: &Folder, crls: &[Value]) {
 }
 
 /// nginx over the folder `www`, stopped with its holder.
-pub struct Nginx(Child);
+pub struct Nginx {
+    pub address: SocketAddr,
+    child: Child,
+}
 
 impl Nginx {
     pub fn start(dir: &Folder, address: SocketAddr) -> Self {
         let root = dir.path("");
         fs::create_dir_all(dir.join("www")).unwrap();
+        // To its validators two files of one second and one length are the same, and tests make such.
         let config = format!(
             "daemon off; worker_processes 1; pid {root}nginx.pid; error_log {root}nginx.log;\n\
              events {{}}\nhttp {{ access_log off; client_body_temp_path {root}b; proxy_temp_path {root}p;\n\
              fastcgi_temp_path {root}f; uwsgi_temp_path {root}u; scgi_temp_path {root}s;\n\
-             default_type application/pkix-crl; server {{ listen {address}; root {root}www; }} }}\n"
+             default_type application/pkix-crl; server {{ listen {address}; root {root}www; etag off; \n\
+             if_modified_since off; }} }}\n"
         );
         let file = dir.path("nginx.conf");
         fs::write(&file, config).unwrap();
@@ -65,16 +70,16 @@ impl Nginx {
             assert!(child.try_wait().unwrap().is_none(), "nginx ended");
             TcpStream::connect(address).ok()
         });
-        Self(child)
+        Self { address, child }
     }
 }
 
 impl Drop for Nginx {
     fn drop(&mut self) {
         // Its workers end with it only when it is asked to.
-        let pid = self.0.id().to_string();
+        let pid = self.child.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.0.wait();
+        let _ = self.child.wait();
     }
 }
 
@@ -240,8 +245,8 @@ impl Served {
 
     /// The files of this kind in the folder of accepted CRLs.
     pub fn kept(&self, ending: &str) -> Vec<PathBuf> {
-        let files = fs::read_dir(self.dir.join("revocation")).unwrap();
-        let files = files.map(|file| file.unwrap().path());
+        let files = fs::read_dir(self.dir.join("revocation"));
+        let files = files.into_iter().flatten().map(|file| file.unwrap().path());
         files
             .filter(|file| file.extension().is_some_and(|other| other == ending))
             .collect()
