@@ -16,7 +16,7 @@ mod verify;
 
 use index::Index;
 
-use crate::wire::time::Seconds;
+use crate::wire::{algorithm::DigestAlgorithm, time::Seconds};
 
 pub use index::{Revocation, Serial};
 pub use issued::{Issued, IssuedError, LastDay, Serials, Shard, Told};
@@ -51,6 +51,8 @@ pub struct Facts {
     freshest: Vec<String>,
     entries: Index,
     duplicates: usize,
+    /// Of the DER encoding.
+    length: usize,
     digest: [u8; 32],
 }
 
@@ -132,7 +134,14 @@ impl Facts {
         &self.digest
     }
 
-    /// All entries, in the CRL's order.
+    /// Whether it was made of these octets; one that came as PEM never says so.
+    pub fn is_of(&self, der: &[u8]) -> bool {
+        // Reading a large CRL only to find that it is the same would take several times as long.
+        self.length == der.len()
+            && DigestAlgorithm::Sha256.digest(der).as_ref() == self.digest.as_slice()
+    }
+
+    /// All entries, in no order.
     pub fn entries(&self) -> impl Iterator<Item = (Serial, Revocation)> {
         self.entries.iter()
     }

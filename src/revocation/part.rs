@@ -3,28 +3,24 @@
 
 use std::sync::Arc;
 
-use super::{
-    CrlError, Facts, Index, Revocation, Serial, VerifiedCrl, VerifiedDelta, index::SerialTooLong,
-};
+use super::{CrlError, Facts, Index, Revocation, Serial, VerifiedCrl, VerifiedDelta};
 use crate::wire::{crl::SerialText, time::Seconds};
 
 /// Revocations that a later CRL no longer shows: it may drop a certificate that has expired (RFC 5280 3.3), but a
 /// responder goes on to say that it is revoked (ETSI EN 319 411-2; CSBR 4.9.7: ten years). Never a hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Retained(Index);
 
-impl Default for Retained {
-    fn default() -> Self {
-        Self(Index::with_capacity(0))
-    }
-}
-
 impl Retained {
-    /// Adds one, given by its INTEGER content octets.
-    pub fn add(&mut self, serial: &[u8], revocation: Revocation) -> Result<(), SerialTooLong> {
-        self.0.insert(serial, revocation).map(|_| ())
+    /// Of those that `walk` gives, the same at every call.
+    pub fn of<I>(walk: impl Fn() -> I) -> Self
+    where
+        I: Iterator<Item = (Serial, Revocation)>,
+    {
+        Self(Index::of(walk().count(), walk))
     }
 
+    /// In no order.
     pub fn iter(&self) -> impl Iterator<Item = (Serial, Revocation)> {
         self.0.iter()
     }
@@ -134,28 +130,22 @@ impl Part {
 
     /// Keeps what `before` revoked for good and this part no longer shows.
     fn retain_from(&mut self, before: &Self) {
-        let base = (!Arc::ptr_eq(&self.base, &before.base))
-            .then(|| before.base.entries.weaker_in(&self.base.entries));
-        let delta = before.delta.iter().flat_map(|delta| delta.entries.iter());
-        let disappeared: Vec<_> = base
-            .into_iter()
-            .flatten()
-            .chain(delta)
-            .filter(|(_, revocation)| !revocation.is_hold() && !revocation.is_removal())
-            .filter(|(serial, _)| {
-                let now = self.get(&serial.octets());
-                now.is_none_or(|now| now.is_hold())
+        // Not collected: there can be as many as there are entries.
+        let disappeared = || {
+            let base = (!Arc::ptr_eq(&self.base, &before.base))
+                .then(|| before.base.entries.weaker_in(&self.base.entries));
+            let delta = before.delta.iter().flat_map(|delta| delta.entries.iter());
+            let both = base.into_iter().flatten().chain(delta);
+            both.filter(|(serial, revocation)| {
+                let lasts = !revocation.is_hold() && !revocation.is_removal();
+                lasts && self.find(*serial).is_none_or(|now| now.is_hold())
             })
-            .collect();
-        if disappeared.is_empty() {
+        };
+        if disappeared().next().is_none() {
             return;
         }
-        let mut retained = Retained::clone(&self.retained);
-        for (serial, revocation) in disappeared {
-            // A serial of an index always fits.
-            let _ = retained.add(&serial.octets(), revocation);
-        }
-        self.retained = Arc::new(retained);
+        let all = || self.retained.iter().chain(disappeared());
+        self.retained = Arc::new(Retained::of(all));
     }
 
     pub fn base(&self) -> &VerifiedCrl {
@@ -171,8 +161,15 @@ impl Part {
     }
 
     /// The serials that this part retains and `before` did not: they have disappeared from the CA's CRLs.
-    pub fn newly_retained(&self, before: &Self) -> impl Iterator<Item = (Serial, Revocation)> {
-        self.retained.0.iter().skip(before.retained.len())
+    pub fn newly_retained<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (Serial, Revocation)> + 'a {
+        let new = (!Arc::ptr_eq(&self.retained, &before.retained)).then(|| {
+            let all = self.retained.iter();
+            all.filter(|(serial, _)| before.retained.0.get(*serial).is_none())
+        });
+        new.into_iter().flatten()
     }
 
     /// Of the newest CRL, whose dates hold for what base and delta say together.
@@ -197,12 +194,17 @@ impl Part {
 
     /// The revocation of the serial of these INTEGER content octets.
     pub fn get(&self, serial: &[u8]) -> Option<Revocation> {
+        self.find(Serial::new(serial).ok()?)
+    }
+
+    fn find(&self, serial: Serial) -> Option<Revocation> {
         let below = || {
             let listed = self.base.entries.get(serial);
             let retained = self.retained.0.get(serial);
             listed.into_iter().chain(retained).reduce(Revocation::or)
         };
-        let over = self.delta.as_ref().map(|delta| delta.entries.get(serial));
+        let over = self.delta.as_ref();
+        let over = over.map(|delta| delta.entries.get(serial));
         match over.flatten() {
             None => below(),
             // It was on hold. Else its certificate has expired, and it stays revoked.
@@ -371,10 +373,9 @@ mod tests {
             .unwrap();
         let expected = [Some(Some(1)), None, Some(None), Some(Some(1))];
         assert_eq!(reasons(&second, &[1, 2, 3, 4]), expected);
-        let new: Vec<_> = second
-            .newly_retained(&first)
-            .map(|(serial, _)| serial.octets())
-            .collect();
+        let new = second.newly_retained(&first);
+        let mut new: Vec<_> = new.map(|(serial, _)| serial.octets()).collect();
+        new.sort_unstable();
         assert_eq!(new, [[1], [4]]);
         let third = second.succeeded_by(world.base(3, &[])).unwrap();
         assert_eq!(

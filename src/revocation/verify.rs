@@ -17,7 +17,7 @@
 
 use super::{
     Facts, VerifiedCrl, VerifiedDelta,
-    index::{Index, Revocation},
+    index::{Index, Plan, Revocation, Serial},
     scope::{Scope, ScopeError},
 };
 use crate::wire::{
@@ -170,6 +170,7 @@ fn read_der(
         freshest: extensions.freshest,
         entries,
         duplicates,
+        length: der.len(),
         digest,
     };
     Ok((facts, extensions.base))
@@ -313,9 +314,11 @@ fn check_key_identifier(value: &[u8], issuer: &Certificate) -> Result<(), CrlErr
 
 /// The entries, and how many serials stand there once more.
 fn read_entries(list: &CertificateList<'_>, removals: bool) -> Result<(Index, usize), CrlError> {
-    // Counting first costs little beside hashing and makes every allocation the right size.
-    let count = list.entries().filter(Result::is_ok).count();
-    let mut index = Index::with_capacity(count);
+    let mut plan = Plan::new(list.serials().count());
+    for serial in list.serials().flat_map(Serial::new) {
+        plan.count(serial);
+    }
+    let mut filling = plan.fill();
     for entry in list.entries() {
         let entry = entry?;
         let revocation = Revocation {
@@ -325,12 +328,11 @@ fn read_entries(list: &CertificateList<'_>, removals: bool) -> Result<(Index, us
         if revocation.is_removal() && !removals {
             return Err(CrlError::Removed(SerialText::new(entry.serial)));
         }
-        index
-            .insert(entry.serial, revocation)
+        let serial = Serial::new(entry.serial)
             .map_err(|_| CrlError::SerialTooLong(SerialText::new(entry.serial)))?;
+        filling.put(serial, revocation);
     }
-    let duplicates = count - index.len();
-    Ok((index, duplicates))
+    Ok(filling.finish())
 }
 
 #[cfg(test)]

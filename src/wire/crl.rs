@@ -175,6 +175,15 @@ impl<'a> CertificateList<'a> {
         })
     }
 
+    /// The serials alone, which costs less; nothing is said of where the list is wrong, and they end there.
+    pub fn serials(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = Reader::new(self.revoked);
+        std::iter::from_fn(move || {
+            let mut fields = rest.expect(tag::SEQUENCE).ok()?.reader();
+            fields.integer().ok()
+        })
+    }
+
     /// The revoked certificates in the list's order.
     pub const fn entries(&self) -> Entries<'a> {
         Entries {
@@ -205,6 +214,23 @@ pub fn read_entry(der: &[u8]) -> Result<Entry<'_>, CrlFormatError> {
     Ok(entry)
 }
 
+/// crlEntryExtensions with a reasonCode and nothing else, but for the code itself.
+const REASON: [u8; 13] = [
+    tag::SEQUENCE,
+    12,
+    tag::SEQUENCE,
+    10,
+    tag::OID,
+    3,
+    0x55,
+    0x1d,
+    0x15,
+    tag::OCTET_STRING,
+    3,
+    tag::ENUMERATED,
+    1,
+];
+
 /// Walks revokedCertificates. After an error there is nothing more.
 #[derive(Debug, Clone)]
 pub struct Entries<'a> {
@@ -213,6 +239,40 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
+    /// An entry as nearly all are: short, with a UTCTime, and at most a reasonCode that is not critical. `None` tells
+    /// nothing, and the entry is still to be read.
+    fn plain(&mut self) -> Option<Entry<'a>> {
+        let all = self.rest.rest();
+        let (&[tag::SEQUENCE, length @ 0..0x80], all) = all.split_first_chunk()? else {
+            return None;
+        };
+        let (fields, behind) = all.split_at_checked(length.into())?;
+        let (&[tag::INTEGER, length @ 0..0x80], fields) = fields.split_first_chunk()? else {
+            return None;
+        };
+        let (serial, fields) = fields.split_at_checked(length.into())?;
+        let (&first, second) = (serial.first()?, serial.get(1));
+        if matches!(first, 0x00 | 0xff) && second.is_some_and(|next| (next ^ first) & 0x80 == 0) {
+            return None;
+        }
+        let (&[tag::UTC_TIME, 13], fields) = fields.split_first_chunk()? else {
+            return None;
+        };
+        let (time, fields) = fields.split_first_chunk::<13>()?;
+        let reason = match fields {
+            [] => None,
+            [before @ .., code @ (0..=6 | 8..=10)] if before == REASON && self.v2 => Some(*code),
+            _ => return None,
+        };
+        let revoked = utc_time(time)?;
+        self.rest = Reader::new(behind);
+        Some(Entry {
+            serial,
+            revoked,
+            reason,
+        })
+    }
+
     fn entry(&mut self) -> Result<Entry<'a>, CrlFormatError> {
         let mut fields = self.rest.expect(tag::SEQUENCE)?.reader();
         let serial = fields.integer()?;
@@ -259,6 +319,9 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
+        }
+        if let Some(entry) = self.plain() {
+            return Some(Ok(entry));
         }
         let entry = self.entry();
         if entry.is_err() {
@@ -356,25 +419,30 @@ fn reason_code(value: &[u8]) -> Result<u8, CrlFormatError> {
 /// Time (RFC 5280 5.1.2.4 to 5.1.2.6): UTCTime from 1970 to 2049, or GeneralizedTime, which is taken
 /// before 2050 too. DER's form: with seconds and `Z`, without a fraction.
 fn time(element: Element<'_>) -> Result<Seconds, CrlFormatError> {
-    let year_digits = match (element.tag, element.value.len()) {
-        (tag::UTC_TIME, 13) => Some(2),
-        (tag::GENERALIZED_TIME, 15) => Some(4),
-        (tag::UTC_TIME | tag::GENERALIZED_TIME, _) => None,
+    let parsed = match element.tag {
+        tag::UTC_TIME => element.value.try_into().ok().and_then(utc_time),
+        tag::GENERALIZED_TIME => match element.value {
+            [a, b, c, d, rest @ ..] => number(*a, *b)
+                .zip(number(*c, *d))
+                .and_then(|(century, year)| instant(century * 100 + year, rest)),
+            _ => None,
+        },
         _ => return Err(DerError::UnexpectedTag.into()),
     };
-    let parsed = year_digits.and_then(|digits| {
-        let (year, rest) = element.value.split_at_checked(digits)?;
-        let year = match number(year)? {
-            year if digits == 4 => year,
-            year if year < 50 => 2000 + year,
-            year => 1900 + year,
-        };
-        instant(year, rest)
-    });
     parsed.ok_or_else(|| {
         let shown = element.value.iter().take(24).copied().collect::<Vec<_>>();
         CrlFormatError::Time(shown.escape_ascii().to_string())
     })
+}
+
+/// `YYMMDDHHMMSSZ`.
+fn utc_time(time: &[u8; 13]) -> Option<Seconds> {
+    let [y1, y2, rest @ ..] = time;
+    let year = match number(*y1, *y2)? {
+        year if year < 50 => 2000 + year,
+        year => 1900 + year,
+    };
+    instant(year, rest)
 }
 
 /// `MMDDHHMMSSZ` in `year`.
@@ -382,8 +450,8 @@ fn instant(year: u64, rest: &[u8]) -> Option<Seconds> {
     let [m1, m2, d1, d2, h1, h2, i1, i2, s1, s2, b'Z'] = *rest else {
         return None;
     };
-    let (month, day) = (number(&[m1, m2])?, number(&[d1, d2])?);
-    let (hour, minute, second) = (number(&[h1, h2])?, number(&[i1, i2])?, number(&[s1, s2])?);
+    let (month, day) = (number(m1, m2)?, number(d1, d2)?);
+    let (hour, minute, second) = (number(h1, h2)?, number(i1, i2)?, number(s1, s2)?);
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days_in_month = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
@@ -410,11 +478,9 @@ fn instant(year: u64, rest: &[u8]) -> Option<Seconds> {
     })
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |sum: u64, &digit| {
-        let value = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        sum.checked_mul(10)?.checked_add(value)
-    })
+fn number(tens: u8, units: u8) -> Option<u64> {
+    let digits = tens.is_ascii_digit() && units.is_ascii_digit();
+    digits.then(|| u64::from(tens - b'0') * 10 + u64::from(units - b'0'))
 }
 
 #[cfg(test)]

@@ -71,20 +71,58 @@ fn named(issuer: &Certificate, parts: &[&str]) -> String {
 
 /// Puts `content` in the place of what was kept: wholly, or not at all.
 pub fn put(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        fs::create_dir_all(folder)?;
-        sync_name(folder)?;
+    put_written(path, |file| file.write_all(content))
+}
+
+/// The same for content that `write` writes.
+pub fn put_written(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    Staged::write(path, write)?.put_in_place()
+}
+
+/// What is on the disk, but not yet in its place.
+#[derive(Debug)]
+pub struct Staged {
+    written: PathBuf,
+    path: PathBuf,
+    is_in_place: bool,
+}
+
+impl Staged {
+    /// Writes what is to come to `path`, and syncs it.
+    pub fn write(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            fs::create_dir_all(folder)?;
+            sync_name(folder)?;
+        }
+        let mut written = path.as_os_str().to_owned();
+        written.push(".new");
+        let staged = Self {
+            written: written.into(),
+            path: path.to_owned(),
+            is_in_place: false,
+        };
+        let mut file = File::create(&staged.written)?;
+        write(&mut file)?;
+        file.sync_all()?;
+        Ok(staged)
     }
-    let mut written = path.as_os_str().to_owned();
-    written.push(".new");
-    let mut file = File::create(&written)?;
-    let put = file.write_all(content).and_then(|()| file.sync_all());
-    let put = put.and_then(|()| fs::rename(&written, path));
-    if put.is_err() {
-        // A full disk needs the room, and the next try makes the file anew.
-        let _ = fs::remove_file(&written);
+
+    /// What fails can be tried again.
+    pub fn put_in_place(&mut self) -> io::Result<()> {
+        if !self.is_in_place {
+            fs::rename(&self.written, &self.path)?;
+            self.is_in_place = true;
+        }
+        sync_name(&self.path)
     }
-    put?;
-    sync_name(path)
+}
+
+impl Drop for Staged {
+    /// A full disk needs the room, and the next try makes the file anew.
+    fn drop(&mut self) {
+        if !self.is_in_place {
+            let _ = fs::remove_file(&self.written);
+        }
+    }
 }

@@ -177,6 +177,7 @@ impl Feed {
             issuer: settings.issuer,
             marks: Marks::default(),
             now: None,
+            writes: false,
             news: Vec::new(),
         };
         let (mut slots, mut shards) = (Vec::new(), Vec::new());
@@ -258,6 +259,7 @@ impl Feed {
         let mut errors = std::mem::take(&mut self.warnings);
         let mut changed = false;
         self.judge.now = now;
+        self.judge.writes = true;
         let client = self.client(&mut errors);
         for slot in &mut self.slots {
             let old = slot.part.clone();
@@ -266,19 +268,23 @@ impl Feed {
                 .await;
             changed |= new;
             if new {
-                let disappeared = old.map(|old| slot.disappeared(&old)).unwrap_or_default();
                 let issued = self.snapshot.load();
                 let now = now.unwrap_or_else(wall_clock);
-                let early: Vec<_> = disappeared
-                    .iter()
-                    .map(|(serial, _)| serial.octets())
-                    .filter(|serial| issued.not_after(serial).is_some_and(|end| end > now))
-                    .collect();
-                if !early.is_empty() {
-                    let named: Vec<_> = early.iter().take(NAMED).map(hex::encode).collect();
+                let disappeared = old.iter().flat_map(|old| slot.disappeared(old));
+                let early = disappeared
+                    .map(|serial| serial.octets())
+                    .filter(|serial| issued.not_after(serial).is_some_and(|end| end > now));
+                let (mut count, mut named) = (0, Vec::new());
+                for serial in early {
+                    count += 1;
+                    if count <= NAMED {
+                        named.push(hex::encode(serial));
+                    }
+                }
+                if count > 0 {
                     errors.push(FeedError::Disappeared {
                         place: slot.base.name(),
-                        count: early.len(),
+                        count,
                         serials: named.join(", "),
                     });
                 }

@@ -2,25 +2,33 @@
 //! and reason, and the digest of it all at its end. It cannot be fetched again, so that a damaged one is read as far
 //! as it can be.
 
-use std::{io, path::Path};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::{
     audit::tree::sha256,
-    revocation::{Retained, Revocation},
+    revocation::{Retained, Revocation, Serial},
     wire::time::Seconds,
 };
 
 const DIGEST: &str = "sha256 ";
 
-/// The file's content.
-pub fn encode(retained: &Retained) -> Vec<u8> {
-    let mut text = String::new();
+/// Writes the file's content.
+pub fn write(retained: &Retained, out: impl Write) -> io::Result<()> {
+    let mut out = io::BufWriter::new(out);
+    let mut digest = Context::new(&SHA256);
     for (serial, Revocation { time, reason }) in retained.iter() {
         let reason = reason.map_or_else(|| "-".to_owned(), |reason| reason.to_string());
-        text += &format!("{} {} {reason}\n", hex::encode(serial.octets()), time.get());
+        let line = format!("{} {} {reason}\n", hex::encode(serial.octets()), time.get());
+        digest.update(line.as_bytes());
+        out.write_all(line.as_bytes())?;
     }
-    let digest = hex::encode(sha256(&[text.as_bytes()]));
-    (text + DIGEST + &digest + "\n").into_bytes()
+    writeln!(out, "{DIGEST}{}", hex::encode(digest.finish()))?;
+    out.flush()
 }
 
 /// What stands in the file, nothing where there is none; and what is wrong with it, if something is.
@@ -41,16 +49,11 @@ pub fn read(path: &Path) -> (Retained, Option<String>) {
 }
 
 fn decode(content: &[u8]) -> (Retained, Option<String>) {
-    let mut retained = Retained::default();
     let text = String::from_utf8_lossy(content);
     let (lines, digest) = text.rsplit_once(DIGEST).unwrap_or((&text, ""));
-    let mut lost = 0;
-    for line in lines.lines() {
-        let added = entry(line).map(|(serial, revocation)| retained.add(&serial, revocation));
-        if !matches!(added, Some(Ok(()))) {
-            lost += 1;
-        }
-    }
+    let entries: Vec<_> = lines.lines().map(entry).collect();
+    let lost = entries.iter().filter(|entry| entry.is_none()).count();
+    let retained = Retained::of(|| entries.iter().flatten().copied());
     let whole = digest.trim_end() == hex::encode(sha256(&[lines.as_bytes()])) && lost == 0;
     let wrong = (!whole).then(|| {
         format!(
@@ -62,9 +65,9 @@ fn decode(content: &[u8]) -> (Retained, Option<String>) {
     (retained, wrong)
 }
 
-fn entry(line: &str) -> Option<(Vec<u8>, Revocation)> {
+fn entry(line: &str) -> Option<(Serial, Revocation)> {
     let mut fields = line.split(' ');
-    let serial = hex::decode(fields.next()?).ok()?;
+    let serial = Serial::new(&hex::decode(fields.next()?).ok()?).ok()?;
     let time = Seconds::new(fields.next()?.parse().ok()?);
     let reason = match fields.next()? {
         "-" => None,
@@ -82,15 +85,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_damage_is_told() {
-        let mut retained = Retained::default();
-        for (serial, reason) in [
+        let entries = [
             (&[1][..], None),
             (&[0, 0xff], Some(1)),
             (&[0x7f; 20], Some(9)),
-        ] {
-            let time = Seconds::new(1_800_000_000);
-            retained.add(serial, Revocation { time, reason }).unwrap();
-        }
+        ];
+        let retained = Retained::of(|| {
+            entries.iter().map(|(serial, reason)| {
+                let (time, reason) = (Seconds::new(1_800_000_000), *reason);
+                (Serial::new(serial).unwrap(), Revocation { time, reason })
+            })
+        });
+        let encode = |retained: &Retained| {
+            let mut file = Vec::new();
+            write(retained, &mut file).unwrap();
+            file
+        };
         let file = encode(&retained);
         let (again, wrong) = decode(&file);
         assert_eq!(wrong, None);

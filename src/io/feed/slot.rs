@@ -1,14 +1,14 @@
 //! One scope of an issuer's CRLs: [`Slot`] has the complete CRL's source and the delta's, judges what they bring, and
 //! keeps what it accepts. It writes before anything is in force: first what stays revoked, then the CRL.
 
-use std::path::{Path, PathBuf};
+use std::{io::Write, path::PathBuf};
 
 use reqwest::Client;
 
 use super::{
     FeedError, Place,
     crl_folder::Wish,
-    kept::{self, Kept, Kind},
+    kept::{self, Kept, Kind, Staged},
     marks::Marks,
     retained,
     source::{Look, News, Source, read_bounded},
@@ -16,9 +16,7 @@ use super::{
 use crate::{
     audit::event::Event,
     io::http_client,
-    revocation::{
-        CrlError, Facts, Mark, Overlaid, Part, Retained, Revocation, Serial, verify, verify_delta,
-    },
+    revocation::{CrlError, Facts, Mark, Overlaid, Part, Retained, Serial, verify, verify_delta},
     wire::{certificate::Certificate, time::Seconds},
 };
 
@@ -50,6 +48,8 @@ pub struct Judge {
     pub marks: Marks,
     /// Where it is proven.
     pub now: Option<Seconds>,
+    /// Whether a CRL is written to the disk before it is in force: not at the start, which writes nothing.
+    pub writes: bool,
     /// What was accepted or refused and is not yet on record.
     pub news: Vec<Event>,
 }
@@ -73,10 +73,18 @@ pub struct Slot {
 #[derive(Debug, Default)]
 struct Unkept {
     retained: bool,
-    base: Option<Vec<u8>>,
-    delta: Option<Vec<u8>>,
+    base: Option<Content>,
+    delta: Option<Content>,
     /// That it is told once.
     failure: Option<String>,
+}
+
+/// Of a CRL.
+#[derive(Debug)]
+enum Content {
+    Octets(Vec<u8>),
+    /// It needs no memory.
+    Staged(Staged),
 }
 
 impl Slot {
@@ -141,10 +149,7 @@ impl Slot {
 
     /// What was kept by an earlier process, judged like anything else that comes from a disk, but for its dates.
     fn take_kept(&mut self, kind: Kind, judge: &mut Judge) -> Result<(), FeedError> {
-        let path = match kind {
-            Kind::Complete => self.kept.clone(),
-            Kind::Delta => self.file("delta"),
-        };
+        let path = self.path(kind);
         if self.source(kind).is_none() || !path.exists() {
             return Ok(());
         }
@@ -158,6 +163,14 @@ impl Slot {
         judge.now = now;
         self.unkept = Unkept::default();
         taken.map(|_| ()).map_err(|error| wrong(error.to_string()))
+    }
+
+    /// Where the CRL of this kind is kept.
+    fn path(&self, kind: Kind) -> PathBuf {
+        match kind {
+            Kind::Complete => self.kept.clone(),
+            Kind::Delta => self.file("delta"),
+        }
     }
 
     fn file(&self, ending: &str) -> PathBuf {
@@ -275,11 +288,17 @@ impl Slot {
         if content.trim_ascii_start().starts_with(b"<") {
             return Err(CrlRefusal::WebPage);
         }
+        if let Some(same) = self.crl(kind).filter(|crl| crl.is_of(&content)) {
+            judge.admit(same, kind)?;
+            return Ok(false);
+        }
         let point = self.distribution_point.as_deref();
-        let (part, scope, mark) = match kind {
+        let (part, scope, mark, content) = match kind {
             Kind::Complete => {
                 let crl = verify(&content, &judge.issuer, point)?;
                 let (scope, mark) = judge.admit(&crl, kind)?;
+                // What follows needs memory too.
+                let content = self.staged(kind, content, judge.writes);
                 let part = match &self.part {
                     Some(part) if part.base().digest() == crl.digest() => return Ok(false),
                     Some(part) if self.is_reset && part.base().scope() != crl.scope() => {
@@ -288,7 +307,7 @@ impl Slot {
                     Some(part) => part.succeeded_by(crl)?,
                     None => Part::new(crl, std::mem::take(&mut self.retained)),
                 };
-                (part, scope, mark)
+                (part, scope, mark, content)
             }
             Kind::Delta => {
                 let delta = verify_delta(&content, &judge.issuer, point)?;
@@ -301,7 +320,7 @@ impl Slot {
                     return Ok(false);
                 }
                 match part.with_delta(delta) {
-                    Ok(Overlaid::New(part)) => (part, scope, mark),
+                    Ok(Overlaid::New(part)) => (part, scope, mark, Content::Octets(content)),
                     Ok(Overlaid::Superseded) => return Ok(false),
                     Err(error) => {
                         if matches!(error, CrlError::OldBase { .. }) {
@@ -365,6 +384,24 @@ impl Slot {
         }
     }
 
+    /// The content beside its place on the disk, where it is to be and can be; [`Slot::keep`] does the rest.
+    fn staged(&self, kind: Kind, content: Vec<u8>, writes: bool) -> Content {
+        // One that waits has the same name beside the same place.
+        let waits = match kind {
+            Kind::Complete => &self.unkept.base,
+            Kind::Delta => &self.unkept.delta,
+        };
+        let staged = (writes && waits.is_none()).then(|| {
+            let path = self.path(kind);
+            Staged::write(&path, |file| file.write_all(&content))
+        });
+        match staged {
+            Some(Ok(staged)) => Content::Staged(staged),
+            // If it could not be written it is tried again, and that it failed is told.
+            _ => Content::Octets(content),
+        }
+    }
+
     /// Writes what is in force and not yet on the disk. What stays revoked comes first: it is in the old CRL, whose
     /// place the new one takes.
     fn keep(&mut self) -> Option<FeedError> {
@@ -376,23 +413,25 @@ impl Slot {
     }
 
     fn try_keep(&mut self) -> Result<(), FeedError> {
-        fn put(path: &Path, content: &[u8]) -> Result<(), FeedError> {
-            kept::put(path, content).map_err(|error| FeedError::NotKept {
-                path: path.to_owned(),
-                error,
-            })
-        }
+        let told = |path: PathBuf| move |error| FeedError::NotKept { path, error };
         if let Some(part) = self.part.as_ref().filter(|_| self.unkept.retained) {
-            put(&self.file("retained"), &retained::encode(part.retained()))?;
+            let path = self.file("retained");
+            let written = kept::put_written(&path, |file| retained::write(part.retained(), file));
+            written.map_err(told(path))?;
             self.unkept.retained = false;
         }
-        if let Some(content) = &self.unkept.base {
-            put(&self.kept, content)?;
-            self.unkept.base = None;
-        }
-        if let Some(content) = &self.unkept.delta {
-            put(&self.file("delta"), content)?;
-            self.unkept.delta = None;
+        for kind in [Kind::Complete, Kind::Delta] {
+            let path = self.path(kind);
+            let content = match kind {
+                Kind::Complete => &mut self.unkept.base,
+                Kind::Delta => &mut self.unkept.delta,
+            };
+            match content {
+                None => {}
+                Some(Content::Octets(octets)) => kept::put(&path, octets).map_err(told(path))?,
+                Some(Content::Staged(staged)) => staged.put_in_place().map_err(told(path))?,
+            }
+            *content = None;
         }
         Ok(())
     }
@@ -431,10 +470,10 @@ impl Slot {
     }
 
     /// The serials that `old` showed as revoked and this part's CRLs no longer do.
-    pub fn disappeared(&self, old: &Part) -> Vec<(Serial, Revocation)> {
-        let part = self.part.as_ref();
-        part.map(|part| part.newly_retained(old).collect())
-            .unwrap_or_default()
+    pub fn disappeared<'a>(&'a self, old: &'a Part) -> impl Iterator<Item = Serial> + 'a {
+        let part = self.part.iter();
+        part.flat_map(|part| part.newly_retained(old))
+            .map(|(serial, _)| serial)
     }
 }
 
