@@ -139,8 +139,8 @@ impl Slot {
             });
             match taken {
                 Ok(_) => {}
-                // Without a delta the complete CRL answers.
-                Err(error) if slot.part.is_some() => warnings.push(error),
+                // Without a delta the complete CRL answers, or will when it has come.
+                Err(error) if slot.part.is_some() || kind == Kind::Delta => warnings.push(error),
                 Err(error) => errors.push(error),
             }
         }
@@ -159,9 +159,11 @@ impl Slot {
         };
         let content = read_bounded(&path).map_err(|error| wrong(error.to_string()))?;
         let now = judge.now.take();
+        // It need not be written. A file that was read before it may have to be.
+        let unkept = std::mem::take(&mut self.unkept);
         let taken = self.take(kind, content, judge);
         judge.now = now;
-        self.unkept = Unkept::default();
+        self.unkept = unkept;
         taken.map(|_| ()).map_err(|error| wrong(error.to_string()))
     }
 
@@ -257,6 +259,13 @@ impl Slot {
                     }
                     if let Some(source) = self.source(kind) {
                         source.failed(&error);
+                        if let FeedError::Crl {
+                            error: CrlRefusal::Future(begin),
+                            ..
+                        } = &error
+                        {
+                            source.reread_at(*begin);
+                        }
                     }
                     errors.push(error);
                 }
@@ -444,7 +453,10 @@ impl Slot {
                 Kind::Delta => self.part = Some(part.without_delta()),
             }
         }
-        self.unkept = Unkept::default();
+        self.unkept.delta = None;
+        if kind == Kind::Complete {
+            self.unkept.base = None;
+        }
     }
 
     /// What is to be known of the CRLs in force.

@@ -50,6 +50,8 @@ pub struct Source {
     turn: usize,
     /// Of a file, or of a folder and the CRLs in it.
     stamps: Stamps,
+    /// When a file is judged again though it is the same.
+    again: Option<Seconds>,
     /// Of a URL.
     pub validators: Validators,
     due: Instant,
@@ -90,6 +92,7 @@ impl Source {
             places,
             turn: 0,
             stamps: Stamps::new(),
+            again: None,
             validators: Validators::default(),
             due: Instant::now(),
             failures: 0,
@@ -142,6 +145,10 @@ impl Source {
     ) -> Result<Look, FeedError> {
         match (self.places.get(self.turn), client) {
             (Some(Place::File(path)), _) => {
+                if self.again.is_some_and(|again| again <= wall_clock()) {
+                    self.again = None;
+                    self.stamps.clear();
+                }
                 let (stamps, content) = read(path, &self.stamps, wish);
                 self.stamps = stamps;
                 Ok(content?.map_or(Look::Nothing, |content| {
@@ -212,6 +219,11 @@ impl Source {
     /// Has a file judged again at the next look.
     pub fn reread(&mut self) {
         self.stamps.clear();
+    }
+
+    /// The same when that time has come: of a CRL that is from a clock which is ahead.
+    pub fn reread_at(&mut self, time: Seconds) {
+        self.again = Some(time.plus(1));
     }
 
     fn wait(&mut self, seconds: u64) {
