@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use support::{
     crls::{Nginx, Served, make},
-    free_port,
+    free_port, wait_for,
 };
 
 #[test]
@@ -61,7 +61,10 @@ fn a_delta_shows_at_the_next_look_and_lifts_a_hold() {
         ]);
         gnomon.logged(from, what);
         gnomon.recorded(&["crl refused", "/delta", what]);
-        assert!(gnomon.metric(&["gnomon_crl_failures_total", "/delta"]) > failed);
+        wait_for("a failure more", || {
+            let now = gnomon.metric(&["gnomon_crl_failures_total", "/delta"]);
+            (now > failed).then_some(())
+        });
         assert!(
             gnomon.says("good.pem", "Reason: superseded")
                 && gnomon.says("held.pem", "held.pem: good")
@@ -131,7 +134,7 @@ fn a_partition_that_is_missing_or_over_hides_only_what_it_could_revoke() {
             assert!(gnomon.says(other, "trylater"), "{other}");
         }
     };
-    not_ready("1 of its 2 CRLs have not come yet");
+    not_ready("1 of its 2 CRLs did not come yet");
     assert_eq!(
         gnomon.metric(&["gnomon_crl_next_update_timestamp_seconds", "/2"]),
         0.0
@@ -144,7 +147,7 @@ fn a_partition_that_is_missing_or_over_hides_only_what_it_could_revoke() {
     let what = "`distribution_point` is `http://ca.example/2`, but the CRL is that of `http://ca.example/1`";
     gnomon.logged(0, what);
     gnomon.recorded(&["crl refused", "/2", what]);
-    not_ready("1 of its 2 CRLs have not come yet");
+    not_ready("1 of its 2 CRLs did not come yet");
 
     // The second one comes, and is soon over.
     gnomon.publish(&[partition(

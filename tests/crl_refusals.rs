@@ -151,7 +151,7 @@ fn a_crl_that_is_wrong_changes_nothing_and_is_told() {
     gnomon.publish(&[crl]);
     gnomon.logged(
         0,
-        "there are deltas to it (freshestCRL), and none is configured",
+        "there are deltas to it (http://ca.example/delta), and none is configured",
     );
     gnomon.recorded(&["crl accepted", "/crl", "\"09\""]);
     drop(nginx);
