@@ -26,13 +26,19 @@ fn serial(bit: u32) -> String {
     format!("5a00000000000000000000000000000{bit}")
 }
 
+/// What the CRL with this number revokes for good, and no later one shows.
+fn dropped(number: u32) -> String {
+    format!("5b0000000000000000000000000000{number:02x}")
+}
+
 /// That with this number, of so many entries beside.
 fn crl(number: u32, entries: u32) -> Value {
     let bits = (0..BITS).filter(|bit| number >> bit & 1 == 1);
-    let held: Value = bits
+    let mut revoked: serde_json::Map<_, _> = bits
         .map(|bit| (serial(bit), json!("certificateHold")))
         .collect();
-    json!({ "out": format!("crls/{number}"), "number": number, "revoked": held, "filled": entries })
+    revoked.insert(dropped(number), json!("superseded"));
+    json!({ "out": format!("crls/{number}"), "number": number, "revoked": revoked, "filled": entries })
 }
 
 /// Has the server offer the CRL of a number.
@@ -42,22 +48,40 @@ fn offer(dir: &Folder, number: u32) {
     fs::rename(dir.join("next"), dir.join("www/crl")).unwrap();
 }
 
-/// The number of the CRL that answers; none while it is "try later".
-fn number(gnomon: &Served) -> Option<u32> {
+/// What `openssl ocsp` says of at most ten serials.
+fn ask(gnomon: &Served, serials: &[String]) -> String {
     let path = |name: &str| gnomon.dir.path(name);
     let (issuer, chain, url) = (path("issuing.pem"), path("chain.pem"), gnomon.url("/ocsp"));
     let mut arguments = vec!["ocsp", "-issuer", &issuer, "-CAfile", &chain, "-url", &url];
-    let serials: Vec<_> = (0..BITS).map(|bit| format!("0x{}", serial(bit))).collect();
+    let serials: Vec<_> = serials.iter().map(|serial| format!("0x{serial}")).collect();
     for serial in &serials {
         arguments.extend(["-serial", serial]);
     }
     let said = said("openssl", &arguments);
-    if said.contains("trylater") {
-        return None;
+    assert!(
+        said.contains("Response verify OK") || said.contains("trylater"),
+        "{said}"
+    );
+    said
+}
+
+/// The number of the CRL that answers; none while it is "try later".
+fn number(gnomon: &Served) -> Option<u32> {
+    let serials: Vec<_> = (0..BITS).map(serial).collect();
+    let said = ask(gnomon, &serials);
+    let is_held = |bit: &u32| said.contains(&format!("0x{}: revoked", serial(*bit)));
+    let number = (0..BITS).filter(is_held).map(|bit| 1 << bit).sum();
+    (!said.contains("trylater")).then_some(number)
+}
+
+/// Whatever these CRLs once revoked for good must still be.
+fn assert_revoked(gnomon: &Served, numbers: &[u32]) {
+    for numbers in numbers.chunks(10) {
+        let serials: Vec<_> = numbers.iter().copied().map(dropped).collect();
+        let said = ask(gnomon, &serials);
+        let revoked = said.matches("Reason: superseded").count();
+        assert_eq!(revoked, serials.len(), "{numbers:?}: {said}");
     }
-    assert!(said.contains("Response verify OK"), "{said}");
-    let is_held = |bit: &u32| said.contains(&format!("{}: revoked", serials[*bit as usize]));
-    Some((0..BITS).filter(is_held).map(|bit| 1 << bit).sum())
 }
 
 fn until(gnomon: &Served, expected: u32) {
@@ -81,6 +105,7 @@ fn follow(most: u32, entries: u32) -> (Served, Nginx) {
             );
             let mut issued = fs::read_to_string(dir.join("issued.txt")).unwrap();
             issued.extend((0..BITS).map(|bit| serial(bit) + "\n"));
+            issued.extend((1..=most).map(|number| dropped(number) + "\n"));
             fs::write(dir.join("issued.txt"), issued).unwrap();
             offer(dir, 1);
             nginx = Some(Nginx::start(dir, address));
@@ -99,7 +124,7 @@ fn moment() -> Duration {
 #[test]
 fn kill_9_in_the_middle_of_an_intake_goes_back_to_no_older_crl() {
     let (mut gnomon, nginx) = follow(ROUNDS + 1, 100_000);
-    let (mut last, mut interrupted) = (1, 0);
+    let (mut last, mut interrupted, mut all) = (1, 0, vec![1]);
     for new in 2..=ROUNDS + 1 {
         offer(&gnomon.dir, new);
         gnomon.refresh();
@@ -113,6 +138,10 @@ fn kill_9_in_the_middle_of_an_intake_goes_back_to_no_older_crl() {
         let found = number(&gnomon).expect("an accepted CRL answers from the start");
         assert!(found == seen || found == new, "{seen}, then {found}");
         interrupted += u32::from(found != new);
+        if found == new {
+            all.push(found);
+        }
+        assert_revoked(&gnomon, &all);
         if found > 1 {
             let refused = format!("the CRL number went back from {found:02x} to 01");
             gnomon.logged(from, &refused);
@@ -128,7 +157,9 @@ fn kill_9_in_the_middle_of_an_intake_goes_back_to_no_older_crl() {
     gnomon.recorded(&["crl accepted", &format!("\"{:02x}\"", ROUNDS + 1)]);
     let gnomon = gnomon.stopped_and_started(|_| ());
     assert_eq!(number(&gnomon), Some(ROUNDS + 1));
+    assert_revoked(&gnomon, &all);
     assert_eq!(gnomon.kept("crl").len(), 1);
+    assert_eq!(gnomon.kept("new").len(), 0);
     drop(nginx);
 }
 
