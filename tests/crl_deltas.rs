@@ -43,22 +43,49 @@ fn a_delta_shows_at_the_next_look_and_lifts_a_hold() {
     assert!(gnomon.says("revoked.pem", "revoked.pem: revoked"));
     assert_eq!(gnomon.metric(&["gnomon_crl_entries", "/delta"]), 2.0);
 
-    // A delta for a base that is not here yet, and an older one, change nothing.
-    for (number, base, what) in [
+    // A delta for a base that is not here yet, an older one, and what is none changes nothing.
+    let with = |more: serde_json::Value| {
+        let revoked = json!({ "held.pem": "superseded" });
+        let mut crl =
+            json!({ "out": "www/delta", "number": 0x1_0007, "base": 0x1_0000, "revoked": revoked });
+        let fields = crl.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        fields.retain(|_, value| !value.is_null());
+        crl
+    };
+    for (more, what) in [
         (
-            0x1_0007,
-            0x1_0005,
+            json!({ "base": 0x1_0005 }),
             "for a base with number 010005 or above, and the one in force has 010000",
         ),
-        (0x1_0001, 0x1_0000, "went back from 010002 to 010001"),
+        (
+            json!({ "number": 0x1_0001 }),
+            "went back from 010002 to 010001",
+        ),
+        (
+            json!({ "number": 0x1_0002 }),
+            "ALARM: two CRLs with the number 010002",
+        ),
+        (
+            json!({ "number": null }),
+            "the delta has no CRL number of its own",
+        ),
+        (json!({ "base": null }), "the CRL is complete and no delta"),
+        (json!({ "until": -1 }), "the CRL ran out at 20"),
+        (
+            json!({ "flipped": true }),
+            "the signature is not that of the key of",
+        ),
+        (
+            json!({ "point": "http://ca.example/1" }),
+            "may be one shard of several",
+        ),
     ] {
         let (from, failed) = (
             gnomon.log().len(),
             gnomon.metric(&["gnomon_crl_failures_total", "/delta"]),
         );
-        gnomon.publish(&[
-            json!({ "out": "www/delta", "number": number, "base": base, "revoked": {} }),
-        ]);
+        gnomon.publish(&[with(more)]);
         gnomon.logged(from, what);
         gnomon.recorded(&["crl refused", "/delta", what]);
         wait_for("a failure more", || {
@@ -143,17 +170,17 @@ fn a_partition_that_is_missing_or_over_hides_only_what_it_could_revoke() {
     // The one partition under the other's URL is no second one.
     let mut misplaced = first;
     misplaced["out"] = json!("www/2");
-    gnomon.publish(&[misplaced]);
+    gnomon.publish(std::slice::from_ref(&misplaced));
     let what = "`distribution_point` is `http://ca.example/2`, but the CRL is that of `http://ca.example/1`";
     gnomon.logged(0, what);
     gnomon.recorded(&["crl refused", "/2", what]);
     not_ready("1 of its 2 CRLs did not come yet");
 
-    // The second one comes, and is soon over.
+    // The second one comes.
     gnomon.publish(&[partition(
         2,
         1,
-        8,
+        WEEK,
         &json!({ "held.pem": "certificateHold" }),
     )]);
     gnomon.until("good.pem", "good.pem: good");
@@ -162,9 +189,17 @@ fn a_partition_that_is_missing_or_over_hides_only_what_it_could_revoke() {
         gnomon.says("held.pem", "held.pem: revoked")
             && gnomon.says("revoked.pem", "Reason: keyCompromise")
     );
+    // Nor does the one under the other's URL take its place.
+    let from = gnomon.log().len();
+    gnomon.publish(std::slice::from_ref(&misplaced));
+    gnomon.logged(from, what);
+    assert!(gnomon.says("held.pem", "held.pem: revoked"));
+    assert!(gnomon.says("good.pem", "good.pem: good"));
+    // The next one is soon over.
+    gnomon.publish(&[partition(2, 2, 8, &json!({}))]);
     gnomon.until("good.pem", "trylater");
     not_ready("1 of its 2 CRLs ran out");
-    gnomon.publish(&[partition(2, 2, WEEK, &json!({}))]);
+    gnomon.publish(&[partition(2, 3, WEEK, &json!({}))]);
     gnomon.until("good.pem", "good.pem: good");
     gnomon.until("held.pem", "held.pem: good");
 }
