@@ -13,6 +13,9 @@ use crate::{
     wire::{algorithm::DigestAlgorithm, certificate::Certificate},
 };
 
+/// Octets written at once.
+const CHUNK: usize = 32 << 20;
+
 /// The folder. It is made with the first CRL that is kept.
 #[derive(Debug, Clone)]
 pub struct Kept(PathBuf);
@@ -71,7 +74,20 @@ fn named(issuer: &Certificate, parts: &[&str]) -> String {
 
 /// Puts `content` in the place of what was kept: wholly, or not at all.
 pub fn put(path: &Path, content: &[u8]) -> io::Result<()> {
-    put_written(path, |file| file.write_all(content))
+    put_written(path, |file| write(file, content))
+}
+
+/// Writes what will hardly be read again: the kernel need not keep it in memory, where it would take the room of what
+/// is read.
+pub fn write(file: &mut File, content: &[u8]) -> io::Result<()> {
+    for chunk in content.chunks(CHUNK) {
+        file.write_all(chunk)?;
+        if content.len() > CHUNK {
+            file.sync_data()?;
+            let _ = rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+    }
+    Ok(())
 }
 
 /// The same for content that `write` writes.

@@ -1,7 +1,7 @@
 //! One scope of an issuer's CRLs: [`Slot`] has the complete CRL's source and the delta's, judges what they bring, and
 //! keeps what it accepts. It writes before anything is in force: first what stays revoked, then the CRL.
 
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use reqwest::Client;
 
@@ -402,7 +402,7 @@ impl Slot {
         };
         let staged = (writes && waits.is_none()).then(|| {
             let path = self.path(kind);
-            Staged::write(&path, |file| file.write_all(&content))
+            Staged::write(&path, |file| kept::write(file, &content))
         });
         match staged {
             Some(Ok(staged)) => Content::Staged(staged),

@@ -10,8 +10,8 @@ use super::{Hashing, Index, Record, Revocation, Serial, scaled, tag_of};
 /// Records of a bucket: on average, since the hashes decide.
 const PER_BUCKET: usize = 8;
 
-/// Buckets of a group: some hundred kilobytes of records.
-const PER_GROUP: usize = 512;
+/// Buckets of a group: half a megabyte of records.
+const PER_GROUP: usize = 2_048;
 
 /// How many records each group will have.
 #[derive(Debug)]
@@ -146,11 +146,11 @@ impl Filling {
 struct Sorting {
     records: Vec<Record>,
     /// Bucket within the group, and tag, of each.
-    marks: Vec<(usize, u8)>,
+    marks: Vec<(u16, u8)>,
     /// Where the next record of each bucket goes in `order`.
     next: Vec<usize>,
     /// The records by bucket.
-    order: Vec<usize>,
+    order: Vec<u32>,
 }
 
 impl Sorting {
@@ -167,7 +167,8 @@ impl Sorting {
             let order = self.order.get(start..*end).unwrap_or_default();
             start = *end;
             for place in order {
-                let found = (self.records.get(*place), self.marks.get(*place));
+                let place = usize::try_from(*place).unwrap_or(usize::MAX);
+                let found = (self.records.get(place), self.marks.get(place));
                 if let (Some(record), Some((_, tag))) = found {
                     put(index, first, record, *tag);
                 }
@@ -183,7 +184,8 @@ impl Sorting {
         for record in &self.records {
             let hash = hashing.hash(&record.key);
             let bucket = scaled(hash, of).saturating_sub(buckets.start);
-            self.marks.push((bucket, tag_of(hash)));
+            let narrow = u16::try_from(bucket).unwrap_or(u16::MAX);
+            self.marks.push((narrow, tag_of(hash)));
             if let Some(count) = self.next.get_mut(bucket) {
                 *count += 1;
             }
@@ -195,8 +197,8 @@ impl Sorting {
         }
         self.order.clear();
         self.order.resize(self.records.len(), 0);
-        for (place, (bucket, _)) in self.marks.iter().enumerate() {
-            if let Some(next) = self.next.get_mut(*bucket) {
+        for (place, (bucket, _)) in (0..).zip(&self.marks) {
+            if let Some(next) = self.next.get_mut(usize::from(*bucket)) {
                 if let Some(at) = self.order.get_mut(*next) {
                     *at = place;
                 }
