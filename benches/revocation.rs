@@ -194,9 +194,8 @@ fn start() {
     for _ in 0..ROUNDS {
         for (name, times) in ["million", "ten"].into_iter().zip(&mut times) {
             fs::rename(dir.join(name).with_extension("kept"), dir.join("kept")).unwrap();
-            fs::hard_link(dir.join(name), dir.join("list")).unwrap();
+            place(&dir, name, "list");
             times.push(child(&["start", &dir.path("")])[0][0]);
-            fs::remove_file(dir.join("list")).unwrap();
             fs::rename(dir.join("kept"), dir.join(name).with_extension("kept")).unwrap();
         }
     }
@@ -271,17 +270,13 @@ fn intaken(dir: &Folder, lists: &[&str]) -> Vec<Taken> {
 }
 
 fn intake_child(dir: &Path, lists: &[&str]) {
-    let place = |name: &str, at: &str| {
-        let new = dir.join("new");
-        fs::hard_link(dir.join(name), &new).unwrap();
-        fs::rename(&new, dir.join(at)).unwrap();
-    };
-    place("empty", "list");
+    place(dir, "empty", "list");
     let _ = fs::remove_file(dir.join("delta"));
     let mut feed = open(dir);
     refresh(&mut feed);
     for name in lists {
         place(
+            dir,
             name,
             if name.ends_with("delta") {
                 "delta"
@@ -304,6 +299,14 @@ fn intake_child(dir: &Path, lists: &[&str]) {
     let known = |number| is_revoked(&feed.snapshot().load(), &serial(number).to_be_bytes());
     let retained = feed.overview();
     assert!(known(500) && !known(9 * MILLION + MILLION), "{retained}");
+}
+
+/// Puts a list where the feed looks, as a whole.
+fn place(dir: &Path, name: &str, at: &str) {
+    let new = dir.join("new");
+    let _ = fs::remove_file(&new);
+    fs::hard_link(dir.join(name), &new).unwrap();
+    fs::rename(&new, dir.join(at)).unwrap();
 }
 
 fn start_child(dir: &Path) {
