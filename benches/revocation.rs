@@ -30,7 +30,7 @@ use std::{
 };
 
 use gnomon::{
-    io::feed::{Feed, FeedSettings, Place, Wanted, kept::Kept},
+    io::feed::{Delta, Feed, FeedSettings, Place, Wanted, kept::Kept},
     revocation::{SerialStatus, Snapshot},
 };
 use lists::{Ca, List, now, serial};
@@ -328,13 +328,13 @@ fn open(dir: &Path) -> Feed {
         issuer: lists::certificate(&dir.join("ca.pem")),
         crls: vec![Wanted {
             places: vec![Place::File(dir.join("list"))],
-            delta: vec![Place::File(delta)],
+            delta: Delta::At(vec![Place::File(delta)]),
             distribution_point: None,
         }],
         issued: Vec::<PathBuf>::new().into(),
         kept: Kept::new(dir.join("kept")),
         fetch_time: Duration::from_secs(9),
-        authority: None,
+        compromised: None,
     })
     .unwrap()
 }
