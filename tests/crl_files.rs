@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use support::{
     crls::{Nginx, Served, make},
     free_port,
+    small_disk::SmallDisk,
+    wait_for,
 };
 
 /// Base and delta as files.
@@ -221,4 +223,94 @@ fn a_delta_is_found_where_the_complete_crl_says() {
     drop(nginx);
     let gnomon = gnomon.killed_and_started(|_| ());
     assert!(gnomon.says("good.pem", "Reason: superseded"));
+}
+
+#[test]
+fn a_file_that_is_put_back_while_it_is_off_is_told_from_the_journal() {
+    let crl =
+        |number: u32, revoked: Value| json!({ "out": "crl", "number": number, "revoked": revoked });
+    let gnomon = Served::start(
+        "\"crl\"",
+        |config| config,
+        |dir| {
+            make(dir, &[crl(1, json!({}))]);
+            fs::copy(dir.join("crl"), dir.join("older")).unwrap();
+            make(dir, &[crl(2, json!({ "good.pem": "superseded" }))]);
+        },
+    );
+    gnomon.recorded(&["crl accepted", "\"02\""]);
+    // All that was kept is gone, and the file is an older one.
+    let gnomon = gnomon.stopped_and_started(|dir| {
+        fs::remove_dir_all(dir.join("revocation")).unwrap();
+        fs::rename(dir.join("older"), dir.join("crl")).unwrap();
+    });
+    assert!(gnomon.says("good.pem", "trylater"));
+    gnomon.logged(
+        0,
+        "the CRL with number 01 is older than what was accepted before, and is not used",
+    );
+    assert!(gnomon.log().contains("ALARM"));
+    gnomon.publish(&[crl(3, json!({ "good.pem": "superseded" }))]);
+    gnomon.until("good.pem", "Reason: superseded");
+}
+
+#[test]
+fn a_file_of_two_gigabytes_is_not_read() {
+    let gnomon = Served::start(
+        "\"crl\"",
+        |config| config,
+        |dir| {
+            make(dir, &[json!({ "out": "crl", "number": 1 })]);
+        },
+    );
+    gnomon.until("good.pem", "good.pem: good");
+    let next = gnomon.dir.join("next");
+    fs::File::create(&next).unwrap().set_len(2 << 30).unwrap();
+    fs::rename(next, gnomon.dir.join("crl")).unwrap();
+    gnomon.logged(
+        0,
+        "crl: is larger than 536870912 octets; no CRL that large is read",
+    );
+    gnomon.recorded(&["crl refused", "is larger than"]);
+    assert!(gnomon.says("good.pem", "good.pem: good"));
+}
+
+#[test]
+fn a_crl_is_in_force_though_the_disk_is_full_and_kept_once_there_is_room() {
+    let crl = |number: u32| {
+        let revoked = json!({ "good.pem": "superseded" });
+        json!({ "out": "crl", "number": number, "revoked": revoked, "filled": 2_000 })
+    };
+    let mut disk = None;
+    let gnomon = Served::start(
+        "\"crl\"",
+        |config| config,
+        |dir| {
+            make(dir, &[json!({ "out": "crl", "number": 1 })]);
+            disk = Some(SmallDisk::mount(dir.join("revocation"), "8m"));
+        },
+    );
+    let disk = disk.unwrap();
+    gnomon.recorded(&["crl accepted", "\"01\""]);
+    wait_for("the first to be kept", || {
+        (gnomon.kept("crl").len() == 1).then_some(())
+    });
+    disk.fill_but(0);
+    gnomon.publish(&[crl(2)]);
+    gnomon.until("good.pem", "Reason: superseded");
+    gnomon.logged(0, "the CRL is in force but cannot be kept");
+    gnomon.logged(0, "make room, and it is written at once");
+    fs::remove_file(disk.filler()).unwrap();
+    let kept = gnomon.kept("crl").remove(0);
+    wait_for("the second to be kept", || {
+        (fs::read(&kept).unwrap() == fs::read(gnomon.dir.join("crl")).unwrap()).then_some(())
+    });
+    // It holds though the file is gone.
+    let gnomon = gnomon.killed_and_started(|dir| fs::remove_file(dir.join("crl")).unwrap());
+    assert!(gnomon.says("good.pem", "Reason: superseded"));
+    // The disk leaves the folder before that is removed.
+    gnomon.signal("KILL");
+    let (_, dir) = gnomon.0.ended();
+    drop(disk);
+    drop(dir);
 }

@@ -133,6 +133,13 @@ fn a_crl_that_is_wrong_changes_nothing_and_is_told() {
         // What a gzip stream would have held nobody knows.
         refused(&gnomon, what, !what.contains("gzip"));
     }
+    // Two gigabytes, of which the disk has nothing.
+    put(&gnomon.dir, b"0");
+    let file = fs::File::options()
+        .write(true)
+        .open(gnomon.dir.join("www/crl"));
+    file.unwrap().set_len(2 << 30).unwrap();
+    refused(&gnomon, "the answer has more than 536870912 octets", false);
     fs::remove_file(gnomon.dir.join("www/crl")).unwrap();
     refused(&gnomon, "the answer is HTTP 404, where 200 is due", false);
     // A good one is taken as ever. Serials that stand twice are a remark: the weightier entry counts.
