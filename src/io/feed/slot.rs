@@ -8,6 +8,7 @@ use reqwest::Client;
 use super::{
     FeedError, Place,
     crl_folder::Wish,
+    fetch::FetchError,
     kept::{self, Kept, Kind, Staged},
     marks::Marks,
     retained,
@@ -249,8 +250,7 @@ impl Slot {
                     self.succeeded(kind);
                 }
                 Err(error) => {
-                    // A server that is away has shown nothing to refuse.
-                    if !matches!(error, FeedError::Fetch { .. }) {
+                    if !is_away(&error) {
                         judge.news.push(Event::CrlRefused {
                             issuer: judge.issuer.subject_text(),
                             source: place,
@@ -522,6 +522,18 @@ pub enum CrlRefusal {
     RanOut(Seconds),
     #[error("thisUpdate is {0}, in the future; see that the CA's clock is right")]
     Future(Seconds),
+}
+
+/// Whether the server has shown nothing that could be refused.
+fn is_away(error: &FeedError) -> bool {
+    use http_client::HttpError::{Failed, Status};
+    matches!(
+        error,
+        FeedError::Fetch {
+            error: FetchError::Http(Failed(_) | Status(_)),
+            ..
+        }
+    )
 }
 
 fn refused(place: String, error: CrlRefusal) -> FeedError {
