@@ -270,9 +270,11 @@ fn intaken(dir: &Folder, lists: &[&str]) -> Vec<Taken> {
 }
 
 fn intake_child(dir: &Path, lists: &[&str]) {
-    place(dir, "empty", "list");
+    place(dir, "first", "list");
     let _ = fs::remove_file(dir.join("delta"));
     let mut feed = open(dir);
+    // What is done once in a process shall be done.
+    place(dir, "empty", "list");
     refresh(&mut feed);
     for name in lists {
         place(

@@ -39,7 +39,7 @@ impl List {
 }
 
 impl Ca {
-    /// Makes `ca.pem`, and `empty`, a CRL without entries.
+    /// Makes `ca.pem`, and `first` and `empty`, CRLs without entries.
     pub fn new(dir: &Folder) -> Self {
         let (key, pem) = (dir.path("ca.key"), dir.path("ca.pem"));
         run(
@@ -61,6 +61,7 @@ impl Ca {
             ],
         );
         let ca = Self::of(Path::new(&pem), key);
+        ca.put(dir, "first", &List::new(0, 0..0));
         ca.put(dir, "empty", &List::new(1, 0..0));
         ca
     }
