@@ -13,7 +13,7 @@ mod serve;
 
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Problem;
@@ -72,6 +72,11 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+}
+
+/// The command line as a description, for man pages and completions (`examples/pages.rs`).
+pub fn description() -> clap::Command {
+    Arguments::command()
 }
 
 /// Does what the command line says.

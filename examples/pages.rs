@@ -1,0 +1,18 @@
+//! Writes the man pages of `gnomon` and all its subcommands, and its completions for bash, zsh and fish, into a
+//! folder: `cargo run --example pages -- FOLDER`. The package has them (`deploy/deb/build`).
+
+use std::{fs, io, path::PathBuf};
+
+use clap_complete::Shell;
+
+fn main() -> io::Result<()> {
+    let folder = std::env::args_os().nth(1).map(PathBuf::from);
+    let folder = folder.ok_or_else(|| io::Error::other("usage: pages FOLDER"))?;
+    fs::create_dir_all(&folder)?;
+    let mut command = gnomon::cli::description();
+    clap_mangen::generate_to(command.clone(), &folder)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut command, "gnomon", &folder)?;
+    }
+    Ok(())
+}
