@@ -23,6 +23,8 @@ fn example(dir: &Folder) -> String {
         config = config.replace(theirs, ours);
     }
     config
+        // The helper's user is there only where the package is.
+        .replace("# helper = \"gnomon-clockwatch\"", "helper = \"0\"")
         .replace("0.0.0.0:3180", &free_port().to_string())
         .replace("127.0.0.1:3181", &free_port().to_string())
         + &format!("# in {}\n", dir.display())
@@ -95,6 +97,57 @@ fn every_default_in_the_example_is_the_default() {
     };
     assert_ne!(plain, spelt_out);
     assert_eq!(read(&plain), read(&spelt_out));
+}
+
+#[test]
+fn what_is_unwise_in_chrony_conf_is_said() {
+    let dir = Folder::new();
+    prepare(&dir);
+    fs::write(dir.join("example.toml"), example(&dir)).unwrap();
+    let check = |chrony: &str| {
+        let config = dir.path("example.toml");
+        let arguments = ["check", "--config", &config, "--chrony", chrony];
+        run(env!("CARGO_BIN_EXE_gnomon"), &arguments)
+    };
+    assert!(!check("config/chrony.conf").contains("chrony.conf"));
+    assert!(check("/nonexistent").contains("advice: /nonexistent: cannot be read"));
+
+    // As Debian has it, with something in conf.d and a server from elsewhere.
+    for folder in ["conf.d", "sources.d"] {
+        fs::create_dir(dir.join(folder)).unwrap();
+    }
+    let file = dir.path("chrony.conf");
+    let text = format!(
+        "! a comment\nconfdir {0}\nsourcedir /run/chrony-dhcp\nsourcedir {1}\nPool 2.debian.pool.ntp.org iburst\n\
+         include {2}\nmakestep 1 -1\ninclude {file}\n",
+        dir.path("conf.d"),
+        dir.path("sources.d"),
+        dir.path("more*.inc"),
+    );
+    fs::write(&file, text).unwrap();
+    fs::write(dir.join("conf.d/a.conf"), "leapsecmode slew\n").unwrap();
+    fs::write(dir.join("conf.d/a.off"), "manual\n").unwrap();
+    fs::write(dir.join("sources.d/a.sources"), "server 192.0.2.1\n").unwrap();
+    fs::write(dir.join("more-1.inc"), "local stratum 10\nallow\n").unwrap();
+    let said = check(&file);
+    for part in [
+        "pool",
+        "sourcedir",
+        "server`: 1 without `nts",
+        "local",
+        "allow",
+        "leapsecmode",
+        "leapsectz right/UTC",
+        "rtcsync",
+        "minsources 3",
+        "maxclockerror 15",
+        "maxchange 0.5 1 0",
+        "makestep",
+    ] {
+        let line = format!("advice: {file}: `{part}`");
+        assert!(said.contains(&line), "{part}: {said}");
+    }
+    assert!(!said.contains("`manual`"), "{said}");
 }
 
 #[test]

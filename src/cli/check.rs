@@ -8,21 +8,22 @@ use std::{
 
 use super::fail;
 use crate::{
-    config::{ClockSource, Config, advice::advice},
+    config::{ClockSource, Config, advice::advice, chrony},
     daemon,
     io::leap_table,
     wire::time::Seconds,
 };
 
-pub fn run(file: &Path) -> ExitCode {
+pub fn run(file: &Path, chrony: &Path) -> ExitCode {
     let checked = Config::read(file).and_then(|config| {
         let cautions = daemon::check(&config)?;
         Ok((config, cautions))
     });
     match checked {
         Ok((config, cautions)) => {
-            let table = leap_table(&config);
-            for line in advice(&config).into_iter().chain(cautions).chain(table) {
+            let clock = chronyd(&config, chrony).into_iter();
+            let clock = clock.chain(leap_table(&config));
+            for line in advice(&config).into_iter().chain(cautions).chain(clock) {
                 println!("advice: {line}");
             }
             println!(
@@ -35,6 +36,19 @@ pub fn run(file: &Path) -> ExitCode {
         }
         Err(problems) => fail(&problems),
     }
+}
+
+/// What is unwise in chronyd's configuration, where chronyd keeps the clock.
+fn chronyd(config: &Config, file: &Path) -> Vec<String> {
+    if config.clock.source != ClockSource::Chrony {
+        return Vec::new();
+    }
+    chrony::advice(file, &config.clock).unwrap_or_else(|| {
+        vec![format!(
+            "{}: cannot be read, so it is not known how chronyd keeps the clock; name its file with --chrony",
+            file.display()
+        )]
+    })
 }
 
 /// What is wrong with the table of leap seconds, where it is watched.

@@ -71,6 +71,9 @@ enum Command {
         /// The configuration file (TOML).
         #[arg(long)]
         config: PathBuf,
+        /// chronyd's configuration, looked at where `clock.source` is "chrony".
+        #[arg(long, default_value = "/etc/chrony/chrony.conf")]
+        chrony: PathBuf,
     },
 }
 
@@ -113,7 +116,7 @@ pub fn run() -> ExitCode {
         Command::Clock(clock) => clock.run(),
         Command::Crl(command) => command.run(),
         Command::Journal(command) => journal::run(&command),
-        Command::Check { config } => check::run(&config),
+        Command::Check { config, chrony } => check::run(&config, &chrony),
     }
 }
 

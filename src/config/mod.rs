@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // reads the one file it is for
 
 pub mod advice;
+pub mod chrony;
 mod units;
 mod v1;
 
