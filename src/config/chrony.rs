@@ -173,7 +173,8 @@ impl Directives {
         ];
         judged
             .into_iter()
-            .filter_map(|(so, directive, why)| so.then(|| format!("`{directive}`: {why}")))
+            .filter(|(so, ..)| *so)
+            .map(|(_, directive, why)| format!("`{directive}`: {why}"))
             .collect()
     }
 }

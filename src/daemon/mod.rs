@@ -34,14 +34,13 @@ use crate::{
             log::PublicLog,
         },
         journal::{self, Journal, Opened, Settings, inbox::Inbox},
-        metrics::Metrics,
+        metrics::{ConnectionMetrics, Metrics},
         pkcs11::Modules,
         sealed_answers,
         store::Store,
         systemd,
     },
     service::{own_certificates::OwnCertificates, status::Statuses, timestamp::Timestamping},
-    tsa::set::TsuSet,
 };
 use assemble::{Parts, assemble};
 use chronicle::Chronicle;
@@ -141,9 +140,8 @@ impl Appliance {
         } = parts;
         let names: Vec<_> = config.tsus.iter().map(|tsu| tsu.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&names).map_err(std::io::Error::other)?);
-        for tsu in tsus.iter().flat_map(TsuSet::all) {
-            metrics.key_end(tsu.name(), tsu.end());
-        }
+        metrics.watch_keys(tsus.as_ref(), issuers.as_ref());
+        metrics.journal_limits(config.journal.warn_free, config.journal.stop_free);
         let anchor = match anchor {
             Some(settings) => {
                 metrics.show_anchors().map_err(std::io::Error::other)?;
@@ -216,6 +214,7 @@ impl Appliance {
             issued,
         });
         let publish = config.journal.publish;
+        let figures = metrics.connections();
         let service = Arc::new(Public {
             timestamping,
             statuses,
@@ -230,11 +229,13 @@ impl Appliance {
             header_time: config.http.header_timeout,
             connections: config.http.connections,
             grace: config.http.grace,
+            figures,
         };
         // The operator's side asks little and must answer when the public side is full.
         let operator_limits = ListenerLimits {
             connections: 64,
             grace: Duration::from_secs(1),
+            figures: ConnectionMetrics::hidden().map_err(std::io::Error::other)?,
             ..limits.clone()
         };
         let runtime = tokio::runtime::Builder::new_current_thread()

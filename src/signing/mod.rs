@@ -49,6 +49,17 @@ impl Permit {
     }
 }
 
+/// How a key's device fares, for the metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeviceFigures {
+    /// That are wanted.
+    pub sessions: usize,
+    /// That are open and not stuck.
+    pub serving: usize,
+    /// Signatures, and sessions to be opened, that the device has failed since the start.
+    pub failures: u64,
+}
+
 /// The port to a private key.
 pub trait Signer: Send + Sync + fmt::Debug {
     /// The public half.
@@ -65,6 +76,11 @@ pub trait Signer: Send + Sync + fmt::Debug {
     /// Whether a call into its device has not come back and nothing but a new process can help.
     fn is_stuck(&self) -> bool {
         false
+    }
+
+    /// How its device fares, if it has one.
+    fn device(&self) -> Option<DeviceFigures> {
+        None
     }
 
     /// Waits for a place, bounded in number and time; [`SignError::Busy`] where there is none.

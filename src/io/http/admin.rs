@@ -81,10 +81,13 @@ impl Admin {
                 Bytes::from(clock_status::as_json(&*self.clock).to_string()),
                 "application/json",
             ),
-            "/metrics" => whole(
-                Bytes::from(self.metrics.text()),
-                "text/plain; version=0.0.4; charset=utf-8",
-            ),
+            "/metrics" => {
+                self.metrics.ready((self.troubles)().is_empty());
+                whole(
+                    Bytes::from(self.metrics.text()),
+                    "text/plain; version=0.0.4; charset=utf-8",
+                )
+            }
             _ => plain(StatusCode::NOT_FOUND, "nothing here; see /\n"),
         }
     }

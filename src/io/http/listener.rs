@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use super::Answer;
+use crate::io::metrics::ConnectionMetrics;
 
 /// What clients may take of a group of workers.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct ListenerLimits {
     pub connections: usize,
     /// How long a stop waits for requests under way.
     pub grace: Duration,
+    /// Where connections are counted.
+    pub figures: ConnectionMetrics,
 }
 
 /// The threads that serve; [`Workers::stop`] ends them.
@@ -155,13 +158,15 @@ where
         let place = Place(Arc::clone(&self.open));
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.limits.connections {
             let _ = stream.try_write(FULL);
+            self.limits.figures.turned_away();
             return;
         }
+        let shown = self.limits.figures.opened();
         let _ = stream.set_nodelay(true);
         let (worker, alive) = (self.clone(), alive.clone());
         tokio::spawn(async move {
             worker.converse(stream).await;
-            drop((place, alive));
+            drop((place, shown, alive));
         });
     }
 

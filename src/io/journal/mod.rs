@@ -151,6 +151,30 @@ pub struct Figures {
     pub signed: u64,
     /// Octets free on the disk.
     pub free: u64,
+    pub state: State,
+}
+
+/// Whether the journal takes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Running,
+    /// Too little space is left; it may come back.
+    Full,
+    /// A write failed, for good.
+    Stopped,
+}
+
+impl State {
+    pub const ALL: [Self; 3] = [Self::Running, Self::Full, Self::Stopped];
+
+    /// A bounded label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Full => "full",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// Locks the folder, mends what a crash left, and starts the threads.
@@ -265,6 +289,11 @@ impl Journal {
             records: self.0.records.load(Ordering::Relaxed),
             signed: self.0.signed.load(Ordering::Relaxed),
             free: self.0.free.load(Ordering::Relaxed),
+            state: match self.0.state.load(Ordering::Acquire) {
+                RUNS => State::Running,
+                FULL => State::Full,
+                _ => State::Stopped,
+            },
         }
     }
 }

@@ -2,25 +2,35 @@
 //! anything that a client sent.
 
 pub mod clock;
+mod connections;
 mod crl;
+mod journal;
+mod keys;
+mod process;
 
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
 use super::journal::Figures;
 use crate::{
     clock::{Status, TrustedTime, Unproven},
+    ocsp::issuer::Issuers,
     revocation::Facts,
     service::{status, timestamp::Outcome},
+    tsa::set::TsuSet,
     wire::{ocsp_response::ErrorStatus, time::Seconds, tsp::FailInfo},
 };
 
 use clock::ClockMetrics;
+pub use connections::ConnectionMetrics;
 use crl::CrlMetrics;
+use journal::JournalMetrics;
+use keys::KeyMetrics;
+use process::ProcessMetrics;
 
 /// The appliance's counters.
 #[derive(Debug)]
@@ -32,17 +42,14 @@ pub struct Metrics {
     sealed: IntCounter,
     refreshed: IntCounter,
     refusals: IntCounterVec,
-    key_ends: IntGaugeVec,
-    journal_records: IntGauge,
-    journal_signed: IntGauge,
-    journal_free: IntGauge,
+    process: ProcessMetrics,
+    keys: KeyMetrics,
+    journal: JournalMetrics,
+    connections: ConnectionMetrics,
     own_certificates: IntGauge,
     clock: ClockMetrics,
     crls: CrlMetrics,
     issued_pushes: IntCounterVec,
-    anchor_failures: IntCounter,
-    anchored_records: IntGauge,
-    anchor_time: IntGauge,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
 }
@@ -101,14 +108,6 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let key_ends = IntGaugeVec::new(
-            Opts::new(
-                "gnomon_key_end_timestamp_seconds",
-                "When the last key that is configured stops signing, by TSU.",
-            ),
-            &["tsu"],
-        )?;
-        registry.register(Box::new(key_ends.clone()))?;
         let statuses = counters(
             "gnomon_ocsp_responses_total",
             "OCSP requests answered, by outcome.",
@@ -120,19 +119,10 @@ impl Metrics {
                 "Time-stamp requests answered, by TSU and outcome.",
                 &["tsu", "outcome"],
             )?,
-            key_ends,
-            journal_records: gauge(
-                "gnomon_journal_records",
-                "Records in the journal since its beginning.",
-            )?,
-            journal_signed: gauge(
-                "gnomon_journal_signed_records",
-                "Records under the log's last signed checkpoint.",
-            )?,
-            journal_free: gauge(
-                "gnomon_journal_free_bytes",
-                "Free space where the journal is.",
-            )?,
+            process: ProcessMetrics::new(&registry)?,
+            keys: KeyMetrics::new(&registry)?,
+            journal: JournalMetrics::new(&registry)?,
+            connections: ConnectionMetrics::new(&registry)?,
             own_certificates: gauge(
                 "gnomon_own_certificates_revoked",
                 "Certificates of TSUs and responders that are revoked by the CRLs followed here.",
@@ -143,18 +133,6 @@ impl Metrics {
                 "gnomon_issued_pushes_total",
                 "Pushes of issued serials with the issuer's token, by issuer and HTTP status.",
                 &["issuer", "status"],
-            )?,
-            anchor_failures: IntCounter::new(
-                "gnomon_journal_anchor_failures_total",
-                "Times that the checkpoint could not be time-stamped by the other TSA.",
-            )?,
-            anchored_records: IntGauge::new(
-                "gnomon_journal_anchored_records",
-                "Records under the last checkpoint that the other TSA has time-stamped.",
-            )?,
-            anchor_time: IntGauge::new(
-                "gnomon_journal_anchor_timestamp_seconds",
-                "When that was, by the time-stamp; 0 before the first.",
             )?,
             sealed: statuses.with_label_values(&["sealed"]),
             statuses,
@@ -185,10 +163,19 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// When a TSU's last key stops signing. An alert weeks before leaves the time for a successor.
-    pub fn key_end(&self, tsu: &str, end: Seconds) {
-        let gauge = self.key_ends.with_label_values(&[tsu]);
-        gauge.set(i64::try_from(end.get()).unwrap_or(i64::MAX));
+    /// Whether the appliance can do its work.
+    pub fn ready(&self, is_ready: bool) {
+        self.process.ready(is_ready);
+    }
+
+    /// The keys whose end and devices are shown from now on.
+    pub fn watch_keys(&self, tsus: Option<&TsuSet>, issuers: Option<&Issuers>) {
+        self.keys.watch(tsus, issuers);
+    }
+
+    /// Where connections of the public listener are counted.
+    pub fn connections(&self) -> ConnectionMetrics {
+        self.connections.clone()
     }
 
     /// How the clock is doing.
@@ -220,32 +207,28 @@ impl Metrics {
 
     /// How the journal stands.
     pub fn journal(&self, figures: Figures) {
-        let set = |gauge: &IntGauge, value| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        set(&self.journal_records, figures.records);
-        set(&self.journal_signed, figures.signed);
-        set(&self.journal_free, figures.free);
+        self.journal.show(figures);
+    }
+
+    /// Below how many free octets the operator is warned, and no token is issued.
+    pub fn journal_limits(&self, warn: u64, stop: u64) {
+        self.journal.limits(warn, stop);
     }
 
     /// Shows the figures of anchors, which are there only where another TSA is configured: a time that never
     /// moves would be an alarm.
     pub fn show_anchors(&self) -> Result<(), prometheus::Error> {
-        self.registry
-            .register(Box::new(self.anchor_failures.clone()))?;
-        self.registry
-            .register(Box::new(self.anchored_records.clone()))?;
-        self.registry.register(Box::new(self.anchor_time.clone()))
+        self.journal.show_anchors(&self.registry)
     }
 
     /// The checkpoint over this many records has been anchored.
     pub fn anchored(&self, records: u64, gen_time: Duration) {
-        let set = |gauge: &IntGauge, value| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        set(&self.anchored_records, records);
-        set(&self.anchor_time, gen_time.as_secs());
+        self.journal.anchored(records, gen_time);
     }
 
     /// A checkpoint could not be anchored.
     pub fn anchor_failed(&self) {
-        self.anchor_failures.inc();
+        self.journal.anchor_failed();
     }
 
     /// How many requests a TSU has refused for this reason since the start.
@@ -283,6 +266,7 @@ impl Metrics {
 
     /// All of it in Prometheus' text format.
     pub fn text(&self) -> Vec<u8> {
+        self.keys.look();
         let mut text = Vec::new();
         // Writing to memory cannot fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
@@ -306,4 +290,19 @@ impl Metrics {
             self.refusals.with_label_values(&[refusal.label()]);
         }
     }
+}
+
+/// A metric that is scraped from now on.
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: Result<C, prometheus::Error>,
+) -> Result<C, prometheus::Error> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+/// A gauge's value.
+fn whole(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

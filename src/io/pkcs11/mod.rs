@@ -15,7 +15,7 @@ use cryptoki::{error::Error, types::AuthPin};
 
 use super::{jobs::Jobs, places::Places};
 use crate::{
-    signing::{BoxFuture, Permit, Share, SignError, Signer},
+    signing::{BoxFuture, DeviceFigures, Permit, Share, SignError, Signer},
     wire::{algorithm::SignatureAlgorithm, certificate::PublicKey},
 };
 use scheme::Scheme;
@@ -195,6 +195,10 @@ impl Signer for Device {
         self.sessions.are_stuck(self.deadline)
     }
 
+    fn device(&self) -> Option<DeviceFigures> {
+        Some(self.sessions.figures())
+    }
+
     fn permit(&self, share: Share) -> BoxFuture<'_, Result<Permit, SignError>> {
         Box::pin(async move {
             if !self.is_available() {
@@ -214,6 +218,7 @@ impl Signer for Device {
             match tokio::time::timeout(self.deadline, pending.signature()).await {
                 Ok(signature) => signature,
                 Err(_) => {
+                    self.sessions.failed();
                     if pending.give_up() {
                         // The thread is left behind; it counts again when the call returns.
                         self.sessions.serves(false);

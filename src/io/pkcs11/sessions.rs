@@ -7,10 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::signing::DeviceFigures;
+
 /// Shared by the threads of one key and whoever asks them.
 #[derive(Debug)]
 pub struct Sessions {
     healthy: AtomicUsize,
+    failures: AtomicU64,
     begun: Instant,
     /// For each thread, when it entered the call it is in, in ms after `begun` and one more; zero outside.
     inside: Vec<AtomicU64>,
@@ -20,6 +23,7 @@ impl Sessions {
     pub fn new(threads: usize) -> Self {
         Self {
             healthy: AtomicUsize::new(0),
+            failures: AtomicU64::new(0),
             begun: Instant::now(),
             inside: std::iter::repeat_with(AtomicU64::default)
                 .take(threads)
@@ -33,6 +37,19 @@ impl Sessions {
             self.healthy.fetch_add(1, Ordering::AcqRel);
         } else {
             self.healthy.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Counts a signature, or a session to be opened, that came to nothing.
+    pub fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn figures(&self) -> DeviceFigures {
+        DeviceFigures {
+            sessions: self.inside.len(),
+            serving: self.healthy.load(Ordering::Acquire),
+            failures: self.failures.load(Ordering::Relaxed),
         }
     }
 

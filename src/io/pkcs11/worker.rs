@@ -99,6 +99,7 @@ impl Worker {
             let mut open = match self.sessions.inside(number, || self.open()) {
                 Ok(open) => open,
                 Err(error) => {
+                    self.sessions.failed();
                     self.voice.trouble(&error.to_string());
                     failures += 1;
                     if failures % PATIENCE == 0 && !matches!(error, Pkcs11Error::PinRefused(_)) {
@@ -128,6 +129,7 @@ impl Worker {
             match end {
                 None => return,
                 Some(error) => {
+                    self.sessions.failed();
                     self.voice.trouble(&format!("{}: {error}", self.choice));
                 }
             }
