@@ -336,6 +336,7 @@ fn open(dir: &Path) -> Feed {
         issued: Vec::<PathBuf>::new().into(),
         kept: Kept::new(dir.join("kept")),
         fetch_time: Duration::from_secs(9),
+        largest: 1 << 30,
         compromised: None,
     })
     .unwrap()

@@ -280,6 +280,8 @@ pub struct RevocationConfig {
     pub dir: PathBuf,
     /// For one CRL, from the connection to the last octet.
     pub fetch_timeout: Duration,
+    /// Octets, packed and unpacked.
+    pub largest_crl: u64,
 }
 
 /// Where a CRL comes from.

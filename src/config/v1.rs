@@ -189,6 +189,7 @@ struct OcspSpec {
 struct RevocationSpec {
     dir: Option<PathBuf>,
     fetch_timeout: Option<Span>,
+    largest_crl: Option<Size>,
 }
 
 /// Sessions at a token: what small devices allow, and enough for two cores.
@@ -380,6 +381,11 @@ impl Spec {
                 },
                 // Half a gigabyte at 2 MB/s.
                 fetch_timeout: span(revocation.fetch_timeout, Duration::from_secs(300)),
+                // Ten million entries of 50 octets.
+                largest_crl: revocation
+                    .largest_crl
+                    .and_then(|size| u64::try_from(size.0).ok())
+                    .unwrap_or(512 << 20),
             },
             journal: journal.resolve(base),
             nonce: ocsp.nonce.unwrap_or(true),

@@ -306,6 +306,7 @@ impl Assembly<'_> {
             issued,
             kept,
             fetch_time: revocation.fetch_timeout,
+            largest: revocation.largest_crl,
             compromised: issuer.compromised,
         });
         let feed = match opened {

@@ -23,6 +23,8 @@ pub struct Wish<'a> {
     pub issuer: &'a Certificate,
     pub distribution_point: Option<&'a str>,
     pub kind: Kind,
+    /// Octets of a CRL that is read.
+    pub largest: u64,
 }
 
 /// What tells that a folder or a CRL in it has changed.
@@ -51,7 +53,7 @@ pub fn newest(stamps: &Stamps, folder: &Path, wish: &Wish<'_>) -> Result<Vec<u8>
     let mut found: Option<(Rank, Vec<u8>)> = None;
     let mut failure = None;
     for (path, _) in stamps.iter().filter(|(path, _)| path != folder) {
-        let content = match read_bounded(path) {
+        let content = match read_bounded(path, wish.largest) {
             Ok(content) => content,
             Err(error) => {
                 failure = Some(error);

@@ -42,9 +42,6 @@ pub use issued::IssuedSources;
 pub use slot::{Delta, Wanted};
 pub use source::Place;
 
-/// The largest CRL file read: ten million entries of 50 octets.
-const LARGEST: u64 = 512 << 20;
-
 /// From http to https, to a mirror, and some more; a loop ends.
 const REDIRECTS: usize = 5;
 
@@ -56,8 +53,8 @@ const NAMED: usize = 8;
 pub enum FeedError {
     #[error("{path}: cannot be read: {error}")]
     Unreadable { path: PathBuf, error: io::Error },
-    #[error("{path}: is larger than {LARGEST} octets; no CRL that large is read")]
-    TooLarge { path: PathBuf },
+    #[error("{path}: is larger than {largest} octets; see revocation.largest_crl")]
+    TooLarge { path: PathBuf, largest: u64 },
     #[error("{place}: cannot be fetched: {error}")]
     Fetch { place: String, error: FetchError },
     #[error("{place}: {error}{}", rollback_advice(.error))]
@@ -145,6 +142,8 @@ pub struct FeedSettings {
     pub issued: IssuedSources,
     pub kept: Kept,
     pub fetch_time: Duration,
+    /// Octets of a CRL.
+    pub largest: u64,
     /// Since when the CA itself is compromised, if it is.
     pub compromised: Option<Seconds>,
 }
@@ -175,6 +174,7 @@ impl Feed {
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         let mut judge = Judge {
             issuer: settings.issuer,
+            largest: settings.largest,
             marks: Marks::default(),
             now: None,
             writes: false,

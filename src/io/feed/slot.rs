@@ -46,6 +46,8 @@ pub enum Delta {
 #[derive(Debug)]
 pub struct Judge {
     pub issuer: Certificate,
+    /// Octets of a CRL.
+    pub largest: u64,
     pub marks: Marks,
     /// Where it is proven.
     pub now: Option<Seconds>,
@@ -130,6 +132,7 @@ impl Slot {
                 issuer: &issuer,
                 distribution_point: distribution_point.as_deref(),
                 kind,
+                largest: judge.largest,
             };
             let Some(read) = slot.source(kind).and_then(|source| source.read_file(&wish)) else {
                 continue;
@@ -158,7 +161,7 @@ impl Slot {
             path: path.clone(),
             error,
         };
-        let content = read_bounded(&path).map_err(|error| wrong(error.to_string()))?;
+        let content = read_bounded(&path, judge.largest).map_err(|error| wrong(error.to_string()))?;
         let now = judge.now.take();
         // It need not be written. A file that was read before it may have to be.
         let unkept = std::mem::take(&mut self.unkept);
@@ -224,6 +227,7 @@ impl Slot {
                 issuer: &judge.issuer,
                 distribution_point: point.as_deref(),
                 kind,
+                largest: judge.largest,
             };
             let Some(source) = self.source(kind) else {
                 continue;

@@ -10,7 +10,7 @@ use std::{
 use reqwest::Client;
 
 use super::{
-    FeedError, LARGEST,
+    FeedError,
     crl_folder::{self, Stamps, Wish},
     fetch::{Fetched, Validators, fetch},
 };
@@ -159,7 +159,7 @@ impl Source {
                 }))
             }
             (Some(Place::Url(url)), Some(client)) if self.due <= Instant::now() => {
-                match fetch(client, url, &self.validators, LARGEST).await {
+                match fetch(client, url, &self.validators, wish.largest).await {
                     Ok(Fetched::New(content, validators)) => Ok(Look::New(News {
                         content,
                         validators,
@@ -253,7 +253,7 @@ fn read(
             let content = if is_folder {
                 crl_folder::newest(&now, path, wish)
             } else {
-                read_bounded(path)
+                read_bounded(path, wish.largest)
             };
             (now, content.map(Some))
         }
@@ -266,14 +266,15 @@ fn read(
     }
 }
 
-pub fn read_bounded(path: &Path) -> Result<Vec<u8>, FeedError> {
+pub fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>, FeedError> {
     let unreadable = |error| FeedError::Unreadable {
         path: path.to_owned(),
         error,
     };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > LARGEST {
+    if std::fs::metadata(path).map_err(unreadable)?.len() > largest {
         return Err(FeedError::TooLarge {
             path: path.to_owned(),
+            largest,
         });
     }
     std::fs::read(path).map_err(unreadable)

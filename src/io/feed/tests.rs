@@ -76,6 +76,7 @@ fn open_wanted(
         issued: issued.into(),
         kept: Kept::new(folder.0.join("kept")),
         fetch_time: Duration::from_secs(9),
+        largest: 1 << 20,
         compromised: None,
     })
 }
