@@ -144,6 +144,12 @@ impl Source {
         wish: &Wish<'_>,
     ) -> Result<Look, FeedError> {
         match (self.places.get(self.turn), client) {
+            // Of mirrors that have all failed nothing tells which has changed.
+            (Some(Place::File(_)), _)
+                if self.places.len() > 1 && self.failures > 0 && self.due > Instant::now() =>
+            {
+                Ok(Look::Nothing)
+            }
             (Some(Place::File(path)), _) => {
                 if self.again.is_some_and(|again| again <= wall_clock()) {
                     self.again = None;
