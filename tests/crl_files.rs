@@ -191,6 +191,36 @@ fn a_mirror_stands_in_and_none_of_them_is_asked_without_end() {
 }
 
 #[test]
+fn mirrors_that_are_files_and_all_wrong_are_not_refused_at_every_look() {
+    let shard = |number: u32| json!({ "out": "shard", "number": number, "point": "http://ca.example/shard" });
+    let crl = "{ path = [\"crl\", \"mirror\"] }, { path = \"shard\", distribution_point = \"http://ca.example/shard\" }";
+    let gnomon = Served::start(
+        crl,
+        |config| config,
+        |dir| make(dir, &[json!({ "out": "crl", "number": 1 }), shard(1)]),
+    );
+    gnomon.until("good.pem", "good.pem: good");
+    for name in ["mirror", "crl"] {
+        fs::write(gnomon.dir.join("next"), "<html>").unwrap();
+        fs::rename(gnomon.dir.join("next"), gnomon.dir.join(name)).unwrap();
+    }
+    gnomon.logged(0, "mirror: is a web page");
+    // The shard beside it tells how often it was looked since.
+    for number in 2..6 {
+        make(&gnomon.dir, &[shard(number)]);
+        gnomon.recorded(&["crl accepted", "shard", &format!("\"{number:02x}\"")]);
+    }
+    assert_eq!(gnomon.records().matches("is a web page").count(), 2);
+    // Whoever has mended one of them says so.
+    make(
+        &gnomon.dir,
+        &[json!({ "out": "mirror", "number": 2, "revoked": { "good.pem": "superseded" } })],
+    );
+    gnomon.refresh();
+    gnomon.until("good.pem", "Reason: superseded");
+}
+
+#[test]
 fn a_delta_is_found_where_the_complete_crl_says() {
     let address = free_port();
     let crl = format!("{{ path = \"http://{address}/base\", delta = \"freshest\" }}");
