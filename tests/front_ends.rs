@@ -1,0 +1,176 @@
+//! The examples in `deploy/` for nginx and HAProxy, as they are but for addresses and files: time-stamps go through
+//! them over TLS, certificate status over plain HTTP, by GET and by POST.
+
+mod support;
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, Stdio},
+};
+
+use support::{Gnomon, free_port, run, said, timestamp_query, wait_for};
+
+/// A server that is stopped with its holder.
+struct Server(Child);
+
+impl Server {
+    fn start(mut command: Command, address: SocketAddr) -> Self {
+        let program = format!("{command:?}");
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        wait_for(&program, || {
+            assert!(child.try_wait().unwrap().is_none(), "{program} ended");
+            TcpStream::connect(address).ok()
+        });
+        Self(child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The master takes its workers along on TERM, not on KILL.
+        run("kill", &["-TERM", &self.0.id().to_string()]);
+        let _ = self.0.wait();
+    }
+}
+
+/// An example with these in the place of what an operator puts in.
+fn example(file: &str, edits: &[(&str, &str)]) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    edits.iter().fold(text, |text, (old, new)| {
+        assert!(text.contains(old), "{file}: {old}");
+        text.replace(old, new)
+    })
+}
+
+/// What clients get through the front end at these addresses.
+fn serves(gnomon: &Gnomon, plain: SocketAddr, tls: SocketAddr) {
+    let path = |name: &str| gnomon.dir.path(name);
+    let (query, _) = timestamp_query(&gnomon.dir);
+    let (url, reply) = (format!("https://{tls}/tsa/rsa"), path("r.tsr"));
+    let data = format!("@{query}");
+    // A health check decides when HAProxy sends anything on.
+    wait_for("a token", || {
+        let arguments = [
+            "--silent",
+            "--fail",
+            "--insecure",
+            "--data-binary",
+            &data,
+            "--output",
+            &reply,
+            &url,
+        ];
+        let sent = Command::new("curl").args(arguments).status().unwrap();
+        sent.success().then_some(())
+    });
+    let chain = path("chain.pem");
+    let verify = [
+        "ts",
+        "-verify",
+        "-in",
+        &reply,
+        "-queryfile",
+        &query,
+        "-CAfile",
+        &chain,
+    ];
+    run("openssl", &verify);
+
+    let (issuer, good) = (path("issuing.pem"), path("good.pem"));
+    let url = format!("http://{plain}/ocsp");
+    let request = path("good.ocsp");
+    let ask = [
+        "ocsp", "-issuer", &issuer, "-cert", &good, "-CAfile", &chain, "-url", &url,
+    ];
+    assert!(said("openssl", &ask).contains("good.pem: good"));
+    let write = [
+        "ocsp",
+        "-issuer",
+        &issuer,
+        "-cert",
+        &good,
+        "-no_nonce",
+        "-reqout",
+        &request,
+    ];
+    run("openssl", &write);
+    let base64 = run("openssl", &["base64", "-A", "-in", &request]);
+    // As it stands, with whatever slashes it has.
+    let url = format!("http://{plain}/ocsp/{}", base64.trim().replace('+', "%2B"));
+    let answers = ["1", "2"].map(|number| {
+        let answer = path(number);
+        run("curl", &["--silent", "--fail", "--output", &answer, &url]);
+        fs::read(answer).unwrap()
+    });
+    assert_eq!(answers[0], answers[1]);
+    let read = [
+        "ocsp",
+        "-respin",
+        &path("1"),
+        "-issuer",
+        &issuer,
+        "-cert",
+        &good,
+        "-CAfile",
+        &chain,
+    ];
+    assert!(said("openssl", &read).contains("good.pem: good"));
+}
+
+#[test]
+fn nginx_serves_as_in_the_example() {
+    let gnomon = Gnomon::demo();
+    let (plain, tls, root) = (free_port(), free_port(), gnomon.dir.path(""));
+    let server = example(
+        "deploy/nginx/gnomon.conf",
+        &[
+            ("127.0.0.1:3180", &gnomon.listen.to_string()),
+            ("listen 80;", &format!("listen {plain};")),
+            ("listen 443 ssl;", &format!("listen {tls} ssl;")),
+            ("/etc/nginx/tsa.pem", &gnomon.dir.path("good.pem")),
+            ("/etc/nginx/tsa.key", &gnomon.dir.path("good.key")),
+            ("/var/cache/nginx/ocsp", &gnomon.dir.path("cache")),
+        ],
+    );
+    let config = format!(
+        "daemon off; worker_processes 1; pid {root}nginx.pid; error_log {root}nginx.log;\n\
+         events {{}}\nhttp {{ access_log off;\n\
+         client_body_temp_path {root}b; proxy_temp_path {root}p; fastcgi_temp_path {root}f;\n\
+         uwsgi_temp_path {root}u; scgi_temp_path {root}s;\n{server}}}\n"
+    );
+    let (file, log) = (gnomon.dir.path("nginx.conf"), gnomon.dir.path("nginx.log"));
+    fs::write(&file, config).unwrap();
+    let mut command = Command::new("nginx");
+    command.args(["-p", &root, "-c", &file, "-e", &log]);
+    let _server = Server::start(command, tls);
+    serves(&gnomon, plain, tls);
+    let kept = run("find", &[&gnomon.dir.path("cache"), "-type", "f"]);
+    assert_eq!(kept.lines().count(), 1, "what GET asked is kept: {kept}");
+}
+
+#[test]
+fn haproxy_serves_as_in_the_example() {
+    let gnomon = Gnomon::demo();
+    let (plain, tls) = (free_port(), free_port());
+    let pem = ["good.pem", "good.key"].map(|name| fs::read(gnomon.dir.join(name)).unwrap());
+    fs::write(gnomon.dir.join("tsa.pem"), pem.concat()).unwrap();
+    let config = example(
+        "deploy/haproxy/haproxy.cfg",
+        &[
+            ("127.0.0.1:3180", &gnomon.listen.to_string()),
+            // More descriptors than a test may have.
+            ("maxconn 20000", "maxconn 100"),
+            ("bind :80", &format!("bind {plain}")),
+            ("bind :443", &format!("bind {tls}")),
+            ("/etc/haproxy/tsa.pem", &gnomon.dir.path("tsa.pem")),
+        ],
+    );
+    let file = gnomon.dir.path("haproxy.cfg");
+    fs::write(&file, config).unwrap();
+    assert_eq!(run("haproxy", &["-c", "-q", "-f", &file]), "");
+    let mut command = Command::new("haproxy");
+    command.args(["-db", "-f", &file]);
+    let _server = Server::start(command, tls);
+    serves(&gnomon, plain, tls);
+}
