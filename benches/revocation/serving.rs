@@ -15,7 +15,7 @@ use super::{
     support::{Gnomon, http, run},
 };
 
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 9;
 
 /// Of load in a round.
 const SECONDS: &str = "2s";
