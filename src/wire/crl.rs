@@ -2,6 +2,8 @@
 //! borrowed bytes; [`CertificateList::entries`] and [`Extensions`] walk the long ones without keeping
 //! anything, so that a list of a million entries costs its own bytes and no more.
 
+mod time;
+
 use std::fmt;
 
 use super::{
@@ -9,6 +11,7 @@ use super::{
     time::Seconds,
     tlv::{DerError, Element, Reader, tag},
 };
+use time::{time, utc_time};
 
 /// Extensions a single list may hold: far more than are defined, few enough to compare pairwise.
 const MOST_EXTENSIONS: usize = 32;
@@ -203,17 +206,6 @@ pub struct Entry<'a> {
     pub reason: Option<u8>,
 }
 
-/// One entry of revokedCertificates by itself, as it stands in a CRL of version 2.
-pub fn read_entry(der: &[u8]) -> Result<Entry<'_>, CrlFormatError> {
-    let mut entries = Entries {
-        rest: Reader::new(der),
-        v2: true,
-    };
-    let entry = entries.entry()?;
-    entries.rest.finish()?;
-    Ok(entry)
-}
-
 /// crlEntryExtensions with a reasonCode and nothing else, but for the code itself.
 const REASON: [u8; 13] = [
     tag::SEQUENCE,
@@ -230,6 +222,17 @@ const REASON: [u8; 13] = [
     tag::ENUMERATED,
     1,
 ];
+
+/// One entry of revokedCertificates by itself, as it stands in a CRL of version 2.
+pub fn read_entry(der: &[u8]) -> Result<Entry<'_>, CrlFormatError> {
+    let mut entries = Entries {
+        rest: Reader::new(der),
+        v2: true,
+    };
+    let entry = entries.entry()?;
+    entries.rest.finish()?;
+    Ok(entry)
+}
 
 /// Walks revokedCertificates. After an error there is nothing more.
 #[derive(Debug, Clone)]
@@ -416,72 +419,106 @@ fn reason_code(value: &[u8]) -> Result<u8, CrlFormatError> {
     }
 }
 
-/// Time (RFC 5280 5.1.2.4 to 5.1.2.6): UTCTime from 1970 to 2049, or GeneralizedTime, which is taken
-/// before 2050 too. DER's form: with seconds and `Z`, without a fraction.
-fn time(element: Element<'_>) -> Result<Seconds, CrlFormatError> {
-    let parsed = match element.tag {
-        tag::UTC_TIME => element.value.try_into().ok().and_then(utc_time),
-        tag::GENERALIZED_TIME => match element.value {
-            [a, b, c, d, rest @ ..] => number(*a, *b)
-                .zip(number(*c, *d))
-                .and_then(|(century, year)| instant(century * 100 + year, rest)),
-            _ => None,
-        },
-        _ => return Err(DerError::UnexpectedTag.into()),
-    };
-    parsed.ok_or_else(|| {
-        let shown = element.value.iter().take(24).copied().collect::<Vec<_>>();
-        CrlFormatError::Time(shown.escape_ascii().to_string())
-    })
-}
-
-/// `YYMMDDHHMMSSZ`.
-fn utc_time(time: &[u8; 13]) -> Option<Seconds> {
-    let [y1, y2, rest @ ..] = time;
-    let year = match number(*y1, *y2)? {
-        year if year < 50 => 2000 + year,
-        year => 1900 + year,
-    };
-    instant(year, rest)
-}
-
-/// `MMDDHHMMSSZ` in `year`.
-fn instant(year: u64, rest: &[u8]) -> Option<Seconds> {
-    let [m1, m2, d1, d2, h1, h2, i1, i2, s1, s2, b'Z'] = *rest else {
-        return None;
-    };
-    let (month, day) = (number(m1, m2)?, number(d1, d2)?);
-    let (hour, minute, second) = (number(h1, h2)?, number(i1, i2)?, number(s1, s2)?);
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days_in_month = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + u64::from(leap),
-        _ => return None,
-    };
-    let in_range = (1970..=9999).contains(&year)
-        && (1..=days_in_month).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 60;
-    // The reverse of the count in `Seconds`: years begin on 1 March, so that a leap day is the last.
-    let (shifted_year, shifted_month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year.saturating_sub(1), month + 9)
-    };
-    let day_of_year = (153 * shifted_month + 2) / 5 + day;
-    let days = 365 * shifted_year + shifted_year / 4 - shifted_year / 100 + shifted_year / 400;
-    in_range.then(|| {
-        let since_1970 = days + day_of_year - 1 - 719_468;
-        Seconds::new(since_1970 * 86_400 + hour * 3_600 + minute * 60 + second)
-    })
-}
-
-fn number(tens: u8, units: u8) -> Option<u64> {
-    let digits = tens.is_ascii_digit() && units.is_ascii_digit();
-    digits.then(|| u64::from(tens - b'0') * 10 + u64::from(units - b'0'))
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::wire::tlv::wrap;
+
+    fn extension(id: ObjectIdentifier, critical: bool, value: &[u8]) -> Vec<u8> {
+        let critical: &[u8] = if critical { &[1, 1, 0xff] } else { &[] };
+        wrap(
+            tag::SEQUENCE,
+            &[
+                &wrap(tag::OID, &[id.as_bytes()]),
+                critical,
+                &wrap(tag::OCTET_STRING, &[value]),
+            ],
+        )
+    }
+
+    fn entries(extensions: &[u8], v2: bool) -> Result<Vec<Option<u8>>, CrlFormatError> {
+        let extensions = wrap(tag::SEQUENCE, &[extensions]);
+        let revoked = wrap(
+            tag::SEQUENCE,
+            &[
+                &[2, 1, 5],
+                &wrap(tag::UTC_TIME, &[b"240101000000Z"]),
+                &extensions,
+            ],
+        );
+        let rest = Reader::new(&revoked);
+        Entries { rest, v2 }
+            .map(|entry| entry.map(|entry| entry.reason))
+            .collect()
+    }
+
+    #[test]
+    fn entry_extensions_are_judged() {
+        let reason = extension(oid::REASON_CODE, false, &[0x0a, 1, 6]);
+        assert_eq!(entries(&reason, true), Ok(vec![Some(6)]));
+        assert_eq!(entries(&[], true), Ok(vec![None]));
+        assert!(entries(&reason, false).is_err());
+        assert!(entries(&[&reason[..], &reason].concat(), true).is_err());
+        assert!(entries(&extension(oid::REASON_CODE, false, &[0x0a, 1, 7]), true).is_err());
+        assert!(entries(&extension(oid::REASON_CODE, false, &[0x0a, 1, 11]), true).is_err());
+        let other = extension(oid::CERTIFICATE_ISSUER, false, &[0x30, 0]);
+        assert_eq!(entries(&other, true), Ok(vec![None]));
+        let error = entries(&extension(oid::CERTIFICATE_ISSUER, true, &[0x30, 0]), true);
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("serial 05") && text.contains("2.5.29.29"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_short_way_says_what_the_long_one_says() {
+        let reason = extension(oid::REASON_CODE, false, &[0x0a, 1, 6]);
+        let fields = [
+            &[tag::INTEGER, 2, 0, 0x85][..],
+            &wrap(tag::UTC_TIME, &[b"240229235959Z"]),
+        ];
+        let bare = wrap(tag::SEQUENCE, &fields);
+        let reason = wrap(tag::SEQUENCE, &[&reason]);
+        let whole = wrap(tag::SEQUENCE, &[fields[0], fields[1], &reason]);
+        let both = |der: &[u8], v2| {
+            let rest = Reader::new(der);
+            let (short, long) = (Entries { rest, v2 }.plain(), Entries { rest, v2 }.entry());
+            if let Some(short) = short {
+                assert_eq!(Ok(short), long, "{der:02x?}");
+            }
+            short.is_some()
+        };
+        assert!(both(&bare, false) && both(&whole, true) && !both(&whole, false));
+        for entry in [bare, whole] {
+            for at in 0..entry.len() {
+                for octet in 0..=255 {
+                    let mut changed = entry.clone();
+                    changed[at] = octet;
+                    both(&changed, true);
+                }
+                assert!(!both(&entry[..at], true));
+            }
+        }
+    }
+
+    #[test]
+    fn an_extension_stands_once_and_they_are_few() {
+        let one = extension(oid::CRL_NUMBER, false, &[2, 1, 1]);
+        assert_eq!(Extensions::new(&one).unwrap().count(), 1);
+        assert!(matches!(
+            Extensions::new(&one.repeat(2)),
+            Err(CrlFormatError::DuplicateExtension(_))
+        ));
+        let many: Vec<u8> = (0..=32u8)
+            .flat_map(|n| {
+                let id = ObjectIdentifier::from_bytes(&[0x55, 0x1d, n]).unwrap();
+                extension(id, false, &[])
+            })
+            .collect();
+        assert!(matches!(
+            Extensions::new(&many),
+            Err(CrlFormatError::TooManyExtensions)
+        ));
+    }
+}

@@ -161,7 +161,8 @@ impl Slot {
             path: path.clone(),
             error,
         };
-        let content = read_bounded(&path, judge.largest).map_err(|error| wrong(error.to_string()))?;
+        let content =
+            read_bounded(&path, judge.largest).map_err(|error| wrong(error.to_string()))?;
         let now = judge.now.take();
         // It need not be written. A file that was read before it may have to be.
         let unkept = std::mem::take(&mut self.unkept);
