@@ -299,7 +299,7 @@ fn a_file_of_two_gigabytes_is_not_read() {
     fs::rename(next, gnomon.dir.join("crl")).unwrap();
     gnomon.logged(
         0,
-        "crl: is larger than 536870912 octets; no CRL that large is read",
+        "crl: is larger than 536870912 octets; see revocation.largest_crl",
     );
     gnomon.recorded(&["crl refused", "is larger than"]);
     assert!(gnomon.says("good.pem", "good.pem: good"));
