@@ -239,6 +239,7 @@ impl Watch {
     fn look(&mut self) {
         self.look_at_own_certificates();
         self.metrics.journal(self.journal.figures());
+        self.metrics.sample();
         match self.clock.news() {
             Some(news) => {
                 for transition in news {

@@ -11,7 +11,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +21,7 @@ use crate::{
     config::{ClockSource, Config, JournalConfig, Problem},
     io::{
         anchor,
+        appliance_status::ApplianceStatus,
         feed::{
             self,
             pushed::{self, Accepting},
@@ -194,11 +195,6 @@ impl Appliance {
             .map(|statuses| Refresher::begin(statuses, Arc::clone(&metrics)))
             .transpose()?;
         let to_save = statuses.clone().map(|statuses| (statuses, sealed));
-        let troubles = {
-            let (timestamping, statuses) = (timestamping.clone(), statuses.clone());
-            let journal = journal.clone();
-            move || troubles(timestamping.as_deref(), statuses.as_deref(), &journal)
-        };
         let is_stuck = {
             let (timestamping, statuses) = (timestamping.clone(), statuses.clone());
             move || {
@@ -207,10 +203,16 @@ impl Appliance {
             }
         };
         let operator = Arc::new(Admin {
-            metrics: Arc::clone(&metrics),
-            clock,
-            troubles: Box::new(troubles),
-            feeds: feeds.orders().clone(),
+            status: ApplianceStatus {
+                timestamping: timestamping.clone(),
+                statuses: statuses.clone(),
+                clock,
+                journal: journal.clone(),
+                free_limits: [config.journal.warn_free, config.journal.stop_free],
+                feeds: feeds.orders().clone(),
+                metrics: Arc::clone(&metrics),
+                started: Instant::now(),
+            },
             issued,
         });
         let publish = config.journal.publish;
@@ -357,24 +359,6 @@ fn settings(config: &JournalConfig) -> Settings {
         warn_free: config.warn_free,
         stop_free: config.stop_free,
     }
-}
-
-fn troubles(
-    timestamping: Option<&Timestamping>,
-    statuses: Option<&Statuses>,
-    journal: &Journal,
-) -> Vec<String> {
-    let mut troubles = Vec::new();
-    if let Some(Err(trouble)) = timestamping.map(Timestamping::ready) {
-        troubles.push(trouble);
-    }
-    if let Some(Err(trouble)) = statuses.map(Statuses::ready) {
-        troubles.push(trouble);
-    }
-    if let Some(trouble) = journal.trouble() {
-        troubles.push(format!("journal: no token is issued, since {trouble}"));
-    }
-    troubles
 }
 
 fn bind(

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)] // this is the layer they are reserved for
 
 pub mod anchor;
+pub mod appliance_status;
 pub mod clock_report;
 pub mod clock_status;
 pub mod feed;

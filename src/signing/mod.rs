@@ -58,6 +58,8 @@ pub struct DeviceFigures {
     pub serving: usize,
     /// Signatures, and sessions to be opened, that the device has failed since the start.
     pub failures: u64,
+    /// Signatures that the device has made since the start.
+    pub signatures: u64,
 }
 
 /// The port to a private key.

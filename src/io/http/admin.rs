@@ -16,19 +16,11 @@ use super::{
     issued::{self, IssuedFeed},
     plain, whole,
 };
-use crate::{
-    clock::Clock,
-    io::{clock_status, feed::Orders, metrics::Metrics},
-};
+use crate::io::{appliance_status::ApplianceStatus, clock_status};
 
 /// What the admin listener serves.
 pub struct Admin {
-    pub metrics: Arc<Metrics>,
-    pub clock: Arc<dyn Clock>,
-    /// Everything that keeps the appliance from its work, in words; empty when ready.
-    pub troubles: Box<dyn Fn() -> Vec<String> + Send + Sync>,
-    /// Told when CRLs are to be looked for at once.
-    pub feeds: Orders,
+    pub status: ApplianceStatus,
     /// Those that serials may be pushed to.
     pub issued: Vec<IssuedFeed>,
 }
@@ -54,7 +46,14 @@ impl Admin {
         }
         if let Some(name) = issuer {
             let (parts, body) = request.into_parts();
-            return issued::respond(&self.issued, &name, &parts.headers, body, &self.metrics).await;
+            return issued::respond(
+                &self.issued,
+                &name,
+                &parts.headers,
+                body,
+                &self.status.metrics,
+            )
+            .await;
         }
         match request.uri().path() {
             "/" => plain(
@@ -62,7 +61,7 @@ impl Admin {
                 "Gnomon, the operator's side: /livez /readyz /metrics /clock /crl\n",
             ),
             "/livez" => plain(StatusCode::OK, "alive\n"),
-            "/readyz" => match (self.troubles)().as_slice() {
+            "/readyz" => match self.status.troubles().as_slice() {
                 [] => plain(StatusCode::OK, "ready\n"),
                 troubles => {
                     let text = format!("not ready\n{}\n", troubles.join("\n"));
@@ -70,21 +69,25 @@ impl Admin {
                 }
             },
             "/crl/refresh" => {
-                self.feeds.look();
+                self.status.feeds.look();
                 plain(StatusCode::OK, "every CRL source is looked at now\n")
             }
             "/crl" => whole(
-                Bytes::from(self.feeds.overview().to_string()),
+                Bytes::from(self.status.feeds.overview().to_string()),
+                "application/json",
+            ),
+            "/status" => whole(
+                Bytes::from(self.status.as_json().to_string()),
                 "application/json",
             ),
             "/clock" => whole(
-                Bytes::from(clock_status::as_json(&*self.clock).to_string()),
+                Bytes::from(clock_status::as_json(&*self.status.clock).to_string()),
                 "application/json",
             ),
             "/metrics" => {
-                self.metrics.ready((self.troubles)().is_empty());
+                self.status.metrics.ready(self.status.troubles().is_empty());
                 whole(
-                    Bytes::from(self.metrics.text()),
+                    Bytes::from(self.status.metrics.text()),
                     "text/plain; version=0.0.4; charset=utf-8",
                 )
             }

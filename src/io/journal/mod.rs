@@ -42,6 +42,7 @@ use crate::{
         record::{Encoded, Salt},
     },
     signing::BoxFuture,
+    wire::time::Seconds,
 };
 use disk::{Disk, Folder, sync_name};
 use key::LogKeyError;
@@ -111,6 +112,8 @@ struct Shared {
     state: AtomicU8,
     records: AtomicU64,
     signed: AtomicU64,
+    /// When that was, in seconds since 1970; 0 before the first of this process.
+    signed_at: AtomicU64,
     free: AtomicU64,
 }
 
@@ -149,6 +152,8 @@ pub struct Figures {
     pub records: u64,
     /// Those under the last checkpoint.
     pub signed: u64,
+    /// When that was signed, by the system's clock; none before the first of this process.
+    pub signed_at: Option<Seconds>,
     /// Octets free on the disk.
     pub free: u64,
     pub state: State,
@@ -218,6 +223,7 @@ pub fn open(settings: &Settings) -> Result<Opened, JournalError> {
         state: AtomicU8::new(RUNS),
         records: AtomicU64::new(segments.next()),
         signed: AtomicU64::new(0),
+        signed_at: AtomicU64::new(0),
         free: AtomicU64::new(u64::MAX),
     });
     let journal = Journal(Arc::clone(&shared));
@@ -284,10 +290,23 @@ impl Journal {
         }
     }
 
+    /// Octets of the segment files, as the folder shows them now.
+    pub fn octets(&self) -> io::Result<u64> {
+        let mut octets = 0;
+        for entry in std::fs::read_dir(self.0.dir.join(segments::FOLDER))? {
+            octets += entry?.metadata()?.len();
+        }
+        Ok(octets)
+    }
+
     pub fn figures(&self) -> Figures {
         Figures {
             records: self.0.records.load(Ordering::Relaxed),
             signed: self.0.signed.load(Ordering::Relaxed),
+            signed_at: match self.0.signed_at.load(Ordering::Relaxed) {
+                0 => None,
+                time => Some(Seconds::new(time)),
+            },
             free: self.0.free.load(Ordering::Relaxed),
             state: match self.0.state.load(Ordering::Acquire) {
                 RUNS => State::Running,
@@ -412,11 +431,17 @@ fn keep_log(
 ) {
     let mut keep = || -> io::Result<()> {
         let sign = |log: &mut Log| -> io::Result<()> {
-            shared.signed.store(log.checkpoint()?, Ordering::Relaxed);
+            let signed = log.checkpoint()?;
+            // Where nothing is new the last checkpoint stands; what stood at the start may be of any age.
+            if shared.signed.swap(signed, Ordering::Relaxed) != signed {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                let now = now.unwrap_or_default().as_secs();
+                shared.signed_at.store(now, Ordering::Relaxed);
+            }
             Ok(())
         };
         let (mut signed, mut looked) = (Instant::now(), None::<Instant>);
-        sign(&mut log)?;
+        shared.signed.store(log.checkpoint()?, Ordering::Relaxed);
         loop {
             if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
                 look_at_space(shared, disk, settings);

@@ -43,6 +43,12 @@ impl ConnectionMetrics {
         Shown(self.open.clone())
     }
 
+    /// How many are open, and how many were turned away since the start.
+    pub fn figures(&self) -> (u64, u64) {
+        let open = u64::try_from(self.open.get()).unwrap_or(0);
+        (open, self.turned_away.get())
+    }
+
     pub fn turned_away(&self) {
         self.turned_away.inc();
     }

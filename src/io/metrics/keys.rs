@@ -97,6 +97,18 @@ impl KeyMetrics {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
     }
 
+    /// All devices together; none where every key is in a file.
+    pub fn devices(&self) -> Option<DeviceFigures> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let devices = watched.iter().filter_map(|key| key.signer.device());
+        devices.reduce(|sum, device| DeviceFigures {
+            sessions: sum.sessions + device.sessions,
+            serving: sum.serving + device.serving,
+            failures: sum.failures + device.failures,
+            signatures: sum.signatures + device.signatures,
+        })
+    }
+
     /// Takes up how the devices fare.
     pub fn look(&self) {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);

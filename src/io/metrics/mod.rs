@@ -7,6 +7,7 @@ mod crl;
 mod journal;
 mod keys;
 mod process;
+mod recent;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::{
     ocsp::issuer::Issuers,
     revocation::Facts,
     service::{status, timestamp::Outcome},
+    signing::DeviceFigures,
     tsa::set::TsuSet,
     wire::{ocsp_response::ErrorStatus, time::Seconds, tsp::FailInfo},
 };
@@ -31,6 +33,8 @@ use crl::CrlMetrics;
 use journal::JournalMetrics;
 use keys::KeyMetrics;
 use process::ProcessMetrics;
+use recent::Recent;
+pub use recent::{Activity, Counts, INTERVAL};
 
 /// The appliance's counters.
 #[derive(Debug)]
@@ -52,6 +56,9 @@ pub struct Metrics {
     issued_pushes: IntCounterVec,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
+    /// The names that time-stamps are counted by.
+    tsus: Vec<String>,
+    recent: Recent,
 }
 
 /// Requests that reach no service.
@@ -158,6 +165,8 @@ impl Metrics {
                 "From an OCSP request's header to its answer.",
             )?,
             registry,
+            tsus: tsus.to_vec(),
+            recent: Recent::default(),
         };
         metrics.start_at_zero(tsus);
         Ok(metrics)
@@ -231,7 +240,7 @@ impl Metrics {
         self.journal.anchor_failed();
     }
 
-    /// How many requests a TSU has refused for this reason since the start.
+    /// How many requests of a TSU have come to this since the start.
     pub fn refusals(&self, tsu: &str, outcome: Outcome) -> u64 {
         let counter = self.time_stamps.with_label_values(&[tsu, outcome.label()]);
         counter.get()
@@ -262,6 +271,49 @@ impl Metrics {
     /// One request reached no service.
     pub fn refused(&self, refusal: Refusal) {
         self.refusals.with_label_values(&[refusal.label()]).inc();
+    }
+
+    /// To be called about once a second, so that [`Metrics::activity`] knows the last half hour.
+    pub fn sample(&self) {
+        self.recent.sample(|| self.counts());
+    }
+
+    /// What was answered and refused, in all and lately.
+    pub fn activity(&self) -> Activity {
+        self.recent.activity(self.counts())
+    }
+
+    /// All devices with keys together, if there are any.
+    pub fn devices(&self) -> Option<DeviceFigures> {
+        self.keys.devices()
+    }
+
+    fn counts(&self) -> Counts {
+        let sum = |labels: &[&str]| {
+            let counts = labels
+                .iter()
+                .map(|label| self.statuses.with_label_values(&[label]));
+            counts.map(|counter| counter.get()).sum()
+        };
+        let (mut tokens, mut refused) = (0, 0);
+        for tsu in &self.tsus {
+            tokens += self.refusals(tsu, Outcome::Granted);
+            let failures = FailInfo::ALL.map(Outcome::Rejected);
+            let failures = failures.iter().chain(&[Outcome::Busy]);
+            refused += failures
+                .map(|outcome| self.refusals(tsu, *outcome))
+                .sum::<u64>();
+        }
+        let unserved =
+            Refusal::ALL.map(|one| self.refusals.with_label_values(&[one.label()]).get());
+        Counts([
+            tokens,
+            refused,
+            sum(&["sealed", "fresh"]),
+            sum(&ErrorStatus::ALL.map(ErrorStatus::name)),
+            unserved.iter().sum(),
+            self.devices().unwrap_or_default().signatures,
+        ])
     }
 
     /// All of it in Prometheus' text format.

@@ -14,6 +14,7 @@ use crate::signing::DeviceFigures;
 pub struct Sessions {
     healthy: AtomicUsize,
     failures: AtomicU64,
+    signatures: AtomicU64,
     begun: Instant,
     /// For each thread, when it entered the call it is in, in ms after `begun` and one more; zero outside.
     inside: Vec<AtomicU64>,
@@ -24,6 +25,7 @@ impl Sessions {
         Self {
             healthy: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
+            signatures: AtomicU64::new(0),
             begun: Instant::now(),
             inside: std::iter::repeat_with(AtomicU64::default)
                 .take(threads)
@@ -45,11 +47,17 @@ impl Sessions {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a signature.
+    pub fn signed(&self) {
+        self.signatures.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub fn figures(&self) -> DeviceFigures {
         DeviceFigures {
             sessions: self.inside.len(),
             serving: self.healthy.load(Ordering::Acquire),
             failures: self.failures.load(Ordering::Relaxed),
+            signatures: self.signatures.load(Ordering::Relaxed),
         }
     }
 

@@ -142,7 +142,10 @@ impl Worker {
             let sign = || self.sign(open, &job.message);
             let signature = self.sessions.inside(number, sign);
             let (reply, failure) = match signature {
-                Ok(signature) => (Ok(signature), None),
+                Ok(signature) => {
+                    self.sessions.signed();
+                    (Ok(signature), None)
+                }
                 Err(failure) => (Err(SignError::Failed), Some(failure)),
             };
             if !job.finish(reply) {
