@@ -10,6 +10,7 @@ pub mod demo;
 mod journal;
 mod keys;
 mod serve;
+mod status;
 
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -54,6 +55,15 @@ enum Command {
         /// The configuration file (TOML).
         #[arg(long)]
         config: PathBuf,
+    },
+    /// Show everything about the running appliance on one screen; fail where it is not ready.
+    Status {
+        /// The configuration file (TOML) of the running appliance.
+        #[arg(long)]
+        config: PathBuf,
+        /// For scripts.
+        #[arg(long)]
+        json: bool,
     },
     /// Make, certify, test and destroy keys on a PKCS #11 token.
     #[command(subcommand)]
@@ -112,6 +122,7 @@ pub fn run() -> ExitCode {
             demo::run(&dir, listen, admin, token.as_ref())
         }
         Command::Serve { config } => serve::run(&config),
+        Command::Status { config, json } => status::run(&config, json),
         Command::Keys(command) => keys::run(&command),
         Command::Clock(clock) => clock.run(),
         Command::Crl(command) => command.run(),

@@ -19,5 +19,6 @@ pub mod pkcs11;
 mod places;
 pub mod sealed_answers;
 pub mod softkey;
+pub mod status_tables;
 pub mod store;
 pub mod systemd;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     cli::admin::ask,
     config::{Config, Problem},
+    io::status_tables::roughly,
     wire::time::Seconds,
 };
 
@@ -79,11 +80,11 @@ fn print(source: &Value, now: Seconds) {
     match (time(source, "this_update"), time(source, "next_update")) {
         (Some(this), Some(next)) => {
             let left = if now < next {
-                format!("{} left", span(next.since(now)))
+                format!("{} left", roughly(next.since(now)))
             } else {
-                format!("RAN OUT {} ago", span(now.since(next)))
+                format!("RAN OUT {} ago", roughly(now.since(next)))
             };
-            let age = span(now.since(this));
+            let age = roughly(now.since(this));
             let entries = count("entries");
             println!(
                 "    number {}, {entries} entries, {age} old, {left}",
@@ -100,19 +101,9 @@ fn print(source: &Value, now: Seconds) {
         );
     }
     if let Some(next) = time(source, "next") {
-        println!("    looked for next in {}", span(next.since(now)));
+        println!("    looked for next in {}", roughly(next.since(now)));
     }
     if let Some(error) = source.get("error").and_then(Value::as_str) {
         println!("    FAILED {} times, last: {error}", count("failures"));
-    }
-}
-
-/// Roughly, for people.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
     }
 }

@@ -1,0 +1,78 @@
+//! `gnomon status`: everything about the running appliance on one screen.
+
+use std::{path::Path, process::ExitCode};
+
+use hyper::Method;
+use serde_json::Value;
+
+use super::{admin::ask, fail};
+use crate::{
+    config::{Config, Problem},
+    io::status_tables::{Mark, Table, headline, is_ready, tables},
+};
+
+/// Prints it; fails where the appliance is not ready.
+pub fn run(file: &Path, json: bool) -> ExitCode {
+    match Config::read(file).and_then(|config| asked(&config)) {
+        Ok(status) => {
+            if json {
+                println!("{status:#}");
+            } else {
+                print(&status);
+            }
+            match is_ready(&status) {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }
+        }
+        Err(problems) => fail(&problems),
+    }
+}
+
+fn asked(config: &Config) -> Result<Value, Vec<Problem>> {
+    let answer = ask(config, Method::GET, "/status")?;
+    serde_json::from_slice(&answer).map_err(|error| {
+        let what = format!("the answer is not of this version: {error}");
+        vec![Problem::new(&config.file, "admin", what)]
+    })
+}
+
+fn print(status: &Value) {
+    println!("{}", shown(&headline(status)));
+    for table in tables(status) {
+        println!("{}", table.title.to_lowercase());
+        print_table(&table);
+    }
+}
+
+/// In columns, the last of which is not filled up. What is wrong has a mark at the line's start.
+fn print_table(table: &Table) {
+    let head = table.head.iter().map(|&cell| cell.to_owned()).collect();
+    let rows = table.rows.iter().map(|row| {
+        let mark = match row.mark {
+            Mark::Plain | Mark::Good => ' ',
+            Mark::Warning | Mark::Bad => '!',
+        };
+        let cells = row.cells.iter().map(|cell| shown(cell)).collect();
+        (mark, cells)
+    });
+    let lines: Vec<(char, Vec<String>)> = std::iter::once((' ', head)).chain(rows).collect();
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|(_, cells)| cells.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..table.head.len()).map(width).collect();
+    for (mark, cells) in &lines {
+        let mut line = format!("{mark} ");
+        for (cell, width) in cells.iter().zip(&widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        println!("{}", line.trim_end());
+    }
+}
+
+/// Names and errors come from certificates and servers, and shall not command the terminal.
+fn shown(text: &str) -> String {
+    let harmless = |c: char| if c.is_control() { '?' } else { c };
+    text.chars().map(harmless).collect()
+}
