@@ -112,7 +112,7 @@ impl ApplianceStatus {
             "state": figures.state.label(),
             "records": figures.records,
             "segment_bytes": self.journal.octets().ok(),
-            "free_bytes": figures.free,
+            "free_bytes": (figures.free < u64::MAX).then_some(figures.free),
             "warn_free_bytes": warn,
             "stop_free_bytes": stop,
             "checkpoint_records": figures.signed,
@@ -155,13 +155,10 @@ impl ApplianceStatus {
         };
         let (open, turned_away) = self.metrics.connections().figures();
         let mut intervals = Map::new();
-        for counts in &activity.intervals {
-            for (name, count) in counts.named() {
-                let list = intervals.entry(name).or_insert_with(|| json!([]));
-                if let Some(list) = list.as_array_mut() {
-                    list.push(count.into());
-                }
-            }
+        for (index, name) in Counts::NAMES.into_iter().enumerate() {
+            let of_this = |counts: &Counts| counts.0.get(index).copied();
+            let list: Vec<_> = activity.intervals.iter().filter_map(of_this).collect();
+            intervals.insert(name.to_owned(), list.into());
         }
         json!({
             "since_start": object(activity.total),
@@ -215,6 +212,7 @@ fn of_issuer(issuer: &Issuer, feeds: &Value, now: Seconds) -> Value {
         "issuer": issuer.name,
         "subject": issuer.certificate.subject_text(),
         "not_after": issuer.certificate.not_after().to_string(),
+        "days_left": left(issuer.certificate.not_after(), now).div_euclid(86_400),
         "keys": keys.collect::<Vec<_>>(),
         "issued_serials": feed.and_then(|feed| feed.get("issued")),
         "crls": sources.collect::<Vec<_>>(),

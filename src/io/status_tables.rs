@@ -150,21 +150,36 @@ fn clock(status: &Value) -> Table {
 }
 
 fn keys(status: &Value) -> Table {
+    let mut rows = Vec::new();
+    for (of, owner) in owners(status) {
+        rows.extend(list(owner, "keys").iter().map(|key| of_key(&of, key)));
+    }
+    rows.extend(list(status, "issuers").iter().map(of_ca));
     Table {
         title: "Keys and certificates",
         head: vec![
             "of",
             "certificate",
             "algorithm",
-            "signs until",
+            "until",
             "days left",
             "state",
         ],
-        rows: owners(status)
-            .flat_map(|(of, owner)| list(owner, "keys").iter().map(move |key| (of.clone(), key)))
-            .map(|(of, key)| of_key(&of, key))
-            .collect(),
+        rows,
     }
+}
+
+/// The CA's own certificate; it may be that its key signs nothing here.
+fn of_ca(issuer: &Value) -> Row {
+    let days = issuer.get("days_left").and_then(Value::as_i64).unwrap_or(0);
+    let (mark, state) = match days {
+        ..0 => (Mark::Warning, "the CA itself; HAS ENDED"),
+        0..ENDS_SOON => (Mark::Warning, "the CA itself; ENDS SOON"),
+        _ => (Mark::Plain, "the CA itself"),
+    };
+    let of = format!("issuer {}", text(issuer, "issuer"));
+    let (subject, end) = (text(issuer, "subject"), text(issuer, "not_after"));
+    Row::new(mark, [&of, subject, "", end, &days.to_string(), state])
 }
 
 fn of_key(of: &str, key: &Value) -> Row {
@@ -305,13 +320,22 @@ fn journal(status: &Value) -> Table {
         other => (Mark::Bad, other.to_uppercase()),
     };
     let mib = |name: &str| number(journal, name) >> 20;
+    let is_known = journal.get("free_bytes").is_some_and(Value::is_u64);
     let (free, warn) = (mib("free_bytes"), mib("warn_free_bytes"));
+    let free_text = match is_known {
+        true => format!("{free} MiB"),
+        false => "not known yet".to_owned(),
+    };
     let limits = format!(
         "{}warned below {warn} MiB, stopped below {} MiB",
-        if free < warn { "TOO LITTLE: " } else { "" },
+        if is_known && free < warn {
+            "TOO LITTLE: "
+        } else {
+            ""
+        },
         mib("stop_free_bytes")
     );
-    let low = if free < warn {
+    let low = if is_known && free < warn {
         Mark::Warning
     } else {
         Mark::Plain
@@ -336,7 +360,7 @@ fn journal(status: &Value) -> Table {
             Row::new(mark, ["state", &state, ""]),
             Row::new(Mark::Plain, ["records", &records.to_string(), &size]),
             Row::new(Mark::Plain, ["last checkpoint", &age, &behind]),
-            Row::new(low, ["free space", &format!("{free} MiB"), &limits]),
+            Row::new(low, ["free space", &free_text, &limits]),
         ],
     }
 }

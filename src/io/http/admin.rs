@@ -1,6 +1,7 @@
 //! The operator's side: `/livez` (the process serves), `/readyz` (it can do its work; why not, in words),
-//! `/metrics` (Prometheus), `/clock` and `/crl` (JSON, for `gnomon clock` and `gnomon crl status`), `POST /crl/refresh` (for `gnomon crl refresh`), and
-//! `POST /issued/NAME` (for the CA).
+//! `/metrics` (Prometheus), `/status`, `/clock` and `/crl` (JSON, for `gnomon status`, `gnomon clock` and `gnomon crl
+//! status`), `/console` (for people, and where a browser asks for `/`), `POST /crl/refresh` (for `gnomon crl refresh`),
+//! and `POST /issued/NAME` (for the CA).
 
 use std::{fmt, sync::Arc};
 
@@ -8,11 +9,12 @@ use bytes::Bytes;
 use hyper::{
     Method, Request, StatusCode,
     body::Incoming,
-    header::{ALLOW, HeaderValue},
+    header::{ALLOW, CACHE_CONTROL, HeaderMap, HeaderValue, VARY},
 };
+use serde_json::Value;
 
 use super::{
-    Answer,
+    Answer, console,
     issued::{self, IssuedFeed},
     plain, whole,
 };
@@ -56,10 +58,9 @@ impl Admin {
             .await;
         }
         match request.uri().path() {
-            "/" => plain(
-                StatusCode::OK,
-                "Gnomon, the operator's side: /livez /readyz /metrics /clock /crl\n",
-            ),
+            "/" => self.root(request.headers()),
+            "/console" => console::page(&self.status.as_json()),
+            "/console.css" => console::style(),
             "/livez" => plain(StatusCode::OK, "alive\n"),
             "/readyz" => match self.status.troubles().as_slice() {
                 [] => plain(StatusCode::OK, "ready\n"),
@@ -72,18 +73,9 @@ impl Admin {
                 self.status.feeds.look();
                 plain(StatusCode::OK, "every CRL source is looked at now\n")
             }
-            "/crl" => whole(
-                Bytes::from(self.status.feeds.overview().to_string()),
-                "application/json",
-            ),
-            "/status" => whole(
-                Bytes::from(self.status.as_json().to_string()),
-                "application/json",
-            ),
-            "/clock" => whole(
-                Bytes::from(clock_status::as_json(&*self.status.clock).to_string()),
-                "application/json",
-            ),
+            "/crl" => json(&self.status.feeds.overview()),
+            "/status" => json(&self.status.as_json()),
+            "/clock" => json(&clock_status::as_json(&*self.status.clock)),
             "/metrics" => {
                 self.status.metrics.ready(self.status.troubles().is_empty());
                 whole(
@@ -94,6 +86,29 @@ impl Admin {
             _ => plain(StatusCode::NOT_FOUND, "nothing here; see /\n"),
         }
     }
+}
+
+impl Admin {
+    /// The console for browsers, a line for everybody else.
+    fn root(&self, headers: &HeaderMap) -> Answer {
+        let mut answer = match console::is_wanted(headers) {
+            true => console::page(&self.status.as_json()),
+            false => plain(
+                StatusCode::OK,
+                "Gnomon, the operator's side: /console /livez /readyz /metrics /status /clock /crl\n",
+            ),
+        };
+        let headers = answer.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
+        answer
+    }
+}
+
+fn json(value: &Value) -> Answer {
+    let mut answer = whole(Bytes::from(value.to_string()), "application/json");
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 impl fmt::Debug for Admin {

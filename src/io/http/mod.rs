@@ -1,10 +1,12 @@
 //! The public HTTP side: [`Public`] holds the services and answers one request after another,
 //! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`body`] reads bodies
 //! within their bounds, [`timestamp`] and [`status`] speak the two protocols' HTTP, [`log`] shows the
-//! public log, [`admin`] is the operator's side, where [`issued`] takes a CA's serials.
+//! public log, [`admin`] is the operator's side, where [`issued`] takes a CA's serials and [`console`] is the page for
+//! people.
 
 pub mod admin;
 pub mod body;
+mod console;
 pub mod issued;
 pub mod listener;
 pub mod log;
