@@ -100,7 +100,9 @@ fn clock(status: &Value) -> Table {
         let bound = format!("within {} us of UTC", number(clock, "bound_us"));
         rows.push(Row::new(mark, ["state", state, &bound]));
     }
-    if let Some(fault) = string(clock, "fault") {
+    if let Some(fault) =
+        string(clock, "fault").filter(|fault| Some(*fault) != string(clock, "reason"))
+    {
         rows.push(Row::new(
             Mark::Warning,
             ["at the last poll", "FAULT", fault],
