@@ -143,6 +143,8 @@ fn more_connections_than_allowed_are_told_at_once() {
             .filter(|answer| answer.status == 503)
     });
     assert_eq!(told.header("retry-after"), Some("1"));
+    assert!(gnomon.metric(&["gnomon_http_connections_refused_total"]) >= 1.0);
+    assert_eq!(gnomon.metric(&["gnomon_http_connections "]), 20.0);
     drop(held);
     wait_for("places", || {
         let mut stream = connect(&gnomon);

@@ -73,6 +73,13 @@ fn little_space_stops_tokens_until_there_is_room_again() {
         why.contains("journal: no token is issued, since too little space"),
         "{why}"
     );
+    wait_for("the metric of it", || {
+        (gnomon.metric(&["gnomon_journal_state", "\"full\""]) == 1.0).then_some(())
+    });
+    assert_eq!(
+        gnomon.metric(&["gnomon_journal_stop_free_bytes"]),
+        4_194_304.0
+    );
     wait_for("the metric", || {
         (gnomon.metric(&["gnomon_journal_free_bytes"]) < 4_194_304.0).then_some(())
     });
@@ -109,6 +116,9 @@ fn a_failed_write_is_final_until_a_restart_and_loses_nothing() {
         why.contains("journal: no token is issued, since it cannot be written"),
         "{why}"
     );
+    wait_for("the metric of it", || {
+        (gnomon.metric(&["gnomon_journal_state", "\"stopped\""]) == 1.0).then_some(())
+    });
     sealed_answers_flow(&gnomon);
 
     gnomon.signal("TERM");

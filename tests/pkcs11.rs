@@ -243,7 +243,11 @@ fn every_fault_costs_refusals_and_nothing_else() {
     wait_for("no session left", || (!is_ready(&gnomon)).then_some(()));
     token.order("fail-open 48");
     assert!(!is_ready(&gnomon));
+    let serving = || gnomon.metric(&["gnomon_pkcs11_sessions_serving", "tsa", "ecdsa"]);
+    assert_eq!((serving(), gnomon.metric(&["gnomon_ready"])), (0.0, 0.0));
+    assert!(gnomon.metric(&["gnomon_pkcs11_failures_total", "tsa", "ecdsa"]) >= 8.0);
     token.order("");
+    wait_for("every session", || (serving() == 4.0).then_some(()));
     wait_for("readiness", || is_ready(&gnomon).then_some(()));
     stop.store(true, Ordering::Relaxed);
     let mut tokens = 0;
