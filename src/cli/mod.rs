@@ -37,7 +37,7 @@ enum Command {
         /// Where clients connect.
         #[arg(long, default_value = "127.0.0.1:3180")]
         listen: SocketAddr,
-        /// Where metrics and readiness are.
+        /// Where the console, metrics and readiness are.
         #[arg(long, default_value = "127.0.0.1:3181")]
         admin: SocketAddr,
         /// Make the signing keys on a PKCS #11 token, by this module.
