@@ -13,6 +13,9 @@ pub fn run(file: &Path) -> ExitCode {
         for address in &addresses.public {
             println!("listening on http://{address}");
         }
+        for address in &addresses.tls {
+            println!("listening on https://{address}");
+        }
         if let Some(admin) = addresses.admin {
             println!("admin on http://{admin}");
         }

@@ -30,6 +30,9 @@ pub fn advice(config: &Config) -> Vec<String> {
     if config.admin.is_some_and(|admin| !admin.ip().is_loopback()) {
         lines.push("admin: reachable from other hosts; it has no access control of its own, so bind it to 127.0.0.1".into());
     }
+    if let Some(tls) = &config.tls {
+        lines.extend(open_file(&tls.key, "tls.key"));
+    }
     lines.extend(open_file(&config.journal.log_key, "journal.log_key"));
     if config.journal.publish && config.journal.origin.is_none() {
         lines.push("journal.origin: not set, though the log is published; give it a name that others know, such as \"tsa.example/log\"".into());

@@ -70,6 +70,8 @@ pub struct Config {
     /// Where the operator and Prometheus connect.
     pub admin: Option<SocketAddr>,
     pub http: Http,
+    /// HTTPS beside plain HTTP.
+    pub tls: Option<TlsConfig>,
     pub clock: ClockConfig,
     pub journal: JournalConfig,
     /// Whether nonces are echoed; off, answers go without one (RFC 9654 2.1).
@@ -151,6 +153,15 @@ pub struct Http {
     pub connections: usize,
     /// How long a stop waits for requests under way.
     pub grace: Duration,
+}
+
+/// Where HTTPS is spoken, and by what certificate.
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    pub listen: Vec<SocketAddr>,
+    /// The server's own first, then the intermediates above it.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// One time-stamping unit.
@@ -351,11 +362,23 @@ impl Config {
         let mut problems = Vec::new();
         let mut wrong =
             |field: String, what: &str| problems.push(Problem::new(&self.file, field, what));
-        if self.listen.is_empty() {
+        if self.listen.is_empty() && self.tls.is_none() {
             wrong(
                 "listen".into(),
                 "no address; name at least one, such as \"0.0.0.0:3180\"",
             );
+        }
+        if self.tls.as_ref().is_some_and(|tls| tls.listen.is_empty()) {
+            wrong(
+                "tls.listen".into(),
+                "no address; name at least one, such as \"0.0.0.0:443\", or leave [tls] out",
+            );
+        }
+        for address in self.tls.iter().flat_map(|tls| &tls.listen) {
+            if address.port() != 0 && self.listen.contains(address) {
+                let what = format!("{address}: plain HTTP is spoken there; choose another port");
+                wrong("tls.listen".into(), &what);
+            }
         }
         if self.tsus.is_empty() && self.issuers.is_empty() {
             wrong(

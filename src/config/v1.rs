@@ -15,7 +15,7 @@ use serde::{
 
 use super::{
     AnchorConfig, ClockConfig, Config, Http, JournalConfig, KeyConfig, KeyPlace, PinSource,
-    RevocationConfig, SuccessorConfig, TokenKeyConfig, TokenName, TsuConfig,
+    RevocationConfig, SuccessorConfig, TlsConfig, TokenKeyConfig, TokenName, TsuConfig,
     units::{Size, Span},
 };
 use issuer::IssuerSpec;
@@ -39,6 +39,7 @@ pub struct Spec {
     admin: Option<SocketAddr>,
     #[serde(default)]
     http: HttpSpec,
+    tls: Option<TlsSpec>,
     #[serde(default)]
     clock: ClockSpec,
     journal: JournalSpec,
@@ -61,6 +62,14 @@ struct HttpSpec {
     body: Option<Size>,
     connections: Option<usize>,
     grace: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsSpec {
+    listen: Vec<SocketAddr>,
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -326,6 +335,7 @@ impl Spec {
             listen,
             admin,
             http,
+            tls,
             clock,
             journal,
             ocsp,
@@ -373,6 +383,11 @@ impl Spec {
                 connections: http.connections.unwrap_or(10_000),
                 grace: span(http.grace, Duration::from_secs(10)),
             },
+            tls: tls.map(|tls| TlsConfig {
+                listen: tls.listen,
+                certificate: at(tls.certificate),
+                key: at(tls.key),
+            }),
             clock: clock.resolve(base),
             revocation: RevocationConfig {
                 dir: match revocation.dir {

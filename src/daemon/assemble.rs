@@ -24,7 +24,10 @@ use crate::{
         anchor,
         clock_report::{self, ChronyClock, Helper},
         feed::{Delta, Feed, FeedSettings, IssuedSources, Place, Wanted, kept::Kept},
-        http::issued::BearerToken,
+        http::{
+            issued::BearerToken,
+            tls::{Files as TlsFiles, Identity, TlsError},
+        },
         http_client,
         kernel_clock::{DemoClock, KernelClock},
         pkcs11::{self, Modules},
@@ -54,6 +57,8 @@ pub struct Parts {
     pub push_tokens: Vec<Option<(String, BearerToken)>>,
     /// Who time-stamps the log's checkpoints.
     pub anchor: Option<anchor::Settings>,
+    /// Who the public side is to TLS clients, where they are served.
+    pub tls: Option<Arc<Identity>>,
     pub clock: Arc<dyn Clock>,
     /// What is no error but should be known.
     pub cautions: Vec<String>,
@@ -92,6 +97,7 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         certificates: Vec::new(),
     };
     assembly.check_journal();
+    let tls = assembly.tls();
     let anchor = assembly.anchor();
     let tsus = assembly.tsus();
     let tolerance = tsus
@@ -116,6 +122,7 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         feeds,
         push_tokens,
         anchor,
+        tls,
         clock,
         cautions,
         certificates: assembly.certificates,
@@ -161,6 +168,17 @@ impl Assembly<'_> {
             let what = format!("{}: is no folder; name a folder of its own", dir.display());
             self.wrong("journal.dir", what);
         }
+    }
+
+    fn tls(&mut self) -> Option<Arc<Identity>> {
+        let wanted = self.config.tls.as_ref()?;
+        let files = TlsFiles {
+            certificate: wanted.certificate.clone(),
+            key: wanted.key.clone(),
+        };
+        let opened = Identity::open(files, self.now);
+        let field = opened.as_ref().err().map_or("", TlsError::field);
+        self.take(&format!("tls.{field}"), opened).map(Arc::new)
     }
 
     fn anchor(&mut self) -> Option<anchor::Settings> {

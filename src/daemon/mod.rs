@@ -31,8 +31,9 @@ use crate::{
             admin::Admin,
             body::BodyLimits,
             issued::IssuedFeed,
-            listener::{self, ListenerLimits},
+            listener::{self, Listener, ListenerLimits},
             log::PublicLog,
+            tls::renewal,
         },
         journal::{self, Journal, Opened, Settings, inbox::Inbox},
         metrics::{ConnectionMetrics, Metrics},
@@ -51,6 +52,8 @@ use refresh::Refresher;
 #[derive(Debug, Clone)]
 pub struct Addresses {
     pub public: Vec<SocketAddr>,
+    /// HTTPS.
+    pub tls: Vec<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
 
@@ -66,6 +69,8 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
     let mut parts = assemble(config, &modules)?;
     let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
     let public = bind(config, "listen", &config.listen)?;
+    let https = config.tls.as_ref().map(|tls| tls.listen.as_slice());
+    let https = bind(config, "tls.listen", https.unwrap_or_default())?;
     let admin = bind(config, "admin", config.admin.as_slice())?;
     let opened = journal::open(&settings(&config.journal));
     let Opened {
@@ -83,9 +88,20 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
     chronicle::started(&journal, config, &parts.certificates);
     let addresses = Addresses {
         public: addresses(&public),
+        tls: addresses(&https),
         admin: addresses(&admin).pop(),
     };
-    let started = Appliance::start(config, parts, &journal, store, public, admin, pushes);
+    let plain = public.into_iter().map(Listener::plain);
+    let tls = parts.tls.clone();
+    let https = https.into_iter().map(|socket| Listener {
+        socket,
+        tls: tls.clone(),
+    });
+    let sockets = Sockets {
+        public: plain.chain(https).collect(),
+        admin: admin.into_iter().map(Listener::plain).collect(),
+    };
+    let started = Appliance::start(config, parts, &journal, store, sockets, pushes);
     let appliance = started.map_err(|error| {
         wrong(
             "",
@@ -106,6 +122,13 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
         .map_err(|error| wrong("", format!("signals cannot be waited for: {error}")))
 }
 
+/// What is listened on. The workers have their own handles: these must go once they run, or the kernel would go on
+/// to accept after a stop has begun.
+struct Sockets {
+    public: Vec<Listener>,
+    admin: Vec<Listener>,
+}
+
 /// All that runs.
 struct Appliance {
     public: listener::Workers,
@@ -113,6 +136,7 @@ struct Appliance {
     feeds: feed::Followers,
     accepting: Vec<Accepting>,
     anchor: Option<anchor::Follower>,
+    tls: Option<renewal::Follower>,
     refresher: Option<Refresher>,
     /// What has sealed answers to save, and where.
     to_save: Option<(Arc<Statuses>, PathBuf)>,
@@ -127,8 +151,7 @@ impl Appliance {
         parts: Parts,
         journal: &Journal,
         store: Store,
-        public: Vec<TcpListener>,
-        admin: Vec<TcpListener>,
+        sockets: Sockets,
         (issued, accepting): (Vec<IssuedFeed>, Vec<Accepting>),
     ) -> std::io::Result<Self> {
         let Parts {
@@ -137,6 +160,7 @@ impl Appliance {
             clock,
             feeds,
             anchor,
+            tls,
             ..
         } = parts;
         let names: Vec<_> = config.tsus.iter().map(|tsu| tsu.name.clone()).collect();
@@ -147,6 +171,13 @@ impl Appliance {
             Some(settings) => {
                 metrics.show_anchors().map_err(std::io::Error::other)?;
                 Some(anchor::follow(settings, Arc::clone(&metrics))?)
+            }
+            None => None,
+        };
+        let tls = match tls {
+            Some(identity) => {
+                metrics.show_tls().map_err(std::io::Error::other)?;
+                Some(renewal::Follower::begin(identity, Arc::clone(&metrics))?)
             }
             None => None,
         };
@@ -247,15 +278,20 @@ impl Appliance {
             feeds,
             accepting,
             anchor,
+            tls,
             refresher,
             to_save,
             chronicle,
-            admin: listener::serve("admin", &admin, 1, &operator_limits, move |request| {
-                Arc::clone(&operator).respond(request)
-            })?,
+            admin: listener::serve(
+                "admin",
+                &sockets.admin,
+                1,
+                &operator_limits,
+                move |request| Arc::clone(&operator).respond(request),
+            )?,
             public: listener::serve(
                 "http",
-                &public,
+                &sockets.public,
                 config.http.workers,
                 &limits,
                 move |request| Arc::clone(&service).respond(request),
@@ -287,6 +323,9 @@ impl Appliance {
         }
         if let Some((statuses, path)) = self.to_save {
             save(&statuses, &path);
+        }
+        if let Some(tls) = self.tls {
+            tls.stop();
         }
         if let Some(anchor) = self.anchor {
             anchor.stop();

@@ -5,6 +5,8 @@
 pub mod ca;
 pub mod chrony;
 pub mod crls;
+pub mod https;
+pub mod server_certificate;
 pub mod small_disk;
 pub mod stamps;
 pub mod token;

@@ -14,20 +14,45 @@ use std::{
     time::Duration,
 };
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Request, body::Incoming};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
 };
 
-use super::Answer;
+use super::{
+    Answer,
+    conversation::Conversation,
+    tls::{H2, Identity, handshake},
+};
 use crate::io::metrics::ConnectionMetrics;
+
+/// A socket that clients connect to.
+#[derive(Debug)]
+pub struct Listener {
+    pub socket: TcpListener,
+    /// Who we are to TLS clients; without it plain HTTP is spoken.
+    pub tls: Option<Arc<Identity>>,
+}
+
+impl Listener {
+    pub const fn plain(socket: TcpListener) -> Self {
+        Self { socket, tls: None }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            tls: self.tls.clone(),
+        })
+    }
+}
 
 /// What clients may take of a group of workers.
 #[derive(Debug, Clone)]
 pub struct ListenerLimits {
-    /// From accepting, or from the last answer, to the end of the next header.
+    /// From accepting, or from the last answer, to the end of the next header; a TLS handshake has this time, too.
     pub header_time: Duration,
     /// Connections at once, over all workers.
     pub connections: usize,
@@ -44,9 +69,6 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The largest request header, in octets: an OCSP request of 10 CertIDs in a path takes 2 KiB.
-const HEADER_SIZE: usize = 16 << 10;
-
 /// Sent where there are as many connections as there may be.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
     connection: close\r\n\r\n";
@@ -54,7 +76,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncont
 /// Starts `count` workers on `listeners`; each request is answered by `respond`.
 pub fn serve<R, F>(
     name: &str,
-    listeners: &[TcpListener],
+    listeners: &[Listener],
     count: usize,
     limits: &ListenerLimits,
     respond: R,
@@ -69,7 +91,7 @@ where
     for number in 0..count {
         let listeners = listeners
             .iter()
-            .map(TcpListener::try_clone)
+            .map(Listener::try_clone)
             .collect::<io::Result<Vec<_>>>()?;
         let worker = Worker {
             limits: limits.clone(),
@@ -111,7 +133,7 @@ where
     R: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    async fn run(self, listeners: Vec<TcpListener>) {
+    async fn run(self, listeners: Vec<Listener>) {
         // Every connection holds a sender; when all are gone, the receiver ends.
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         for listener in listeners {
@@ -123,10 +145,11 @@ where
         let _ = tokio::time::timeout(self.limits.grace, all_gone.recv()).await;
     }
 
-    async fn accept(self, listener: TcpListener, alive: mpsc::Sender<()>) {
-        let listener = match listener
+    async fn accept(self, listener: Listener, alive: mpsc::Sender<()>) {
+        let Listener { socket, tls } = listener;
+        let listener = match socket
             .set_nonblocking(true)
-            .and_then(|()| tokio::net::TcpListener::from_std(listener))
+            .and_then(|()| tokio::net::TcpListener::from_std(socket))
         {
             Ok(listener) => listener,
             Err(error) => return tracing::error!("a listening socket cannot be used: {error}"),
@@ -141,7 +164,7 @@ where
             match accepted {
                 Ok((stream, _)) => {
                     failing = false;
-                    self.admit(stream, &alive);
+                    self.admit(stream, tls.as_ref(), &alive);
                 }
                 Err(error) => {
                     // Out of descriptors, most likely. Said once, not at every try.
@@ -154,42 +177,53 @@ where
         }
     }
 
-    fn admit(&self, stream: TcpStream, alive: &mpsc::Sender<()>) {
+    fn admit(&self, stream: TcpStream, tls: Option<&Arc<Identity>>, alive: &mpsc::Sender<()>) {
         let place = Place(Arc::clone(&self.open));
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.limits.connections {
-            let _ = stream.try_write(FULL);
+            // To a TLS client it would be noise; the end of the connection must do.
+            if tls.is_none() {
+                let _ = stream.try_write(FULL);
+            }
             self.limits.figures.turned_away();
             return;
         }
         let shown = self.limits.figures.opened();
         let _ = stream.set_nodelay(true);
-        let (worker, alive) = (self.clone(), alive.clone());
+        let (worker, tls, alive) = (self.clone(), tls.cloned(), alive.clone());
         tokio::spawn(async move {
-            worker.converse(stream).await;
+            match tls {
+                None => worker.conversation().http1(TokioIo::new(stream)).await,
+                // Apart, so that plain connections do not carry the room for it.
+                Some(tls) => Box::pin(worker.converse_over_tls(stream, tls)).await,
+            }
             drop((place, shown, alive));
         });
     }
 
-    async fn converse(self, stream: TcpStream) {
-        let respond = self.respond;
-        let service = service_fn(move |request| {
-            let answer = respond(request);
-            async move { Ok::<_, std::convert::Infallible>(answer.await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.header_time)
-            .max_buf_size(HEADER_SIZE)
-            .half_close(true)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let mut stopping = self.stopping;
-        // An error here is a client's that went away or spoke something else; there is nobody to tell.
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    fn conversation(self) -> Conversation<R> {
+        Conversation {
+            respond: self.respond,
+            header_time: self.limits.header_time,
+            stopping: self.stopping,
         }
-        let _ = connection.await;
+    }
+
+    async fn converse_over_tls(self, stream: TcpStream, tls: Arc<Identity>) {
+        let mut stopping = self.stopping.clone();
+        let accepted = tokio::select! {
+            accepted = handshake::accept(stream, &tls, self.limits.header_time) => accepted,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        // A connection outlives renewals; it need not hold on to what it began with.
+        drop(tls);
+        let Some(stream) = accepted else { return };
+        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+        let (conversation, stream) = (self.conversation(), TokioIo::new(stream));
+        if is_h2 {
+            conversation.http2(stream).await;
+        } else {
+            conversation.http1(stream).await;
+        }
     }
 }
 

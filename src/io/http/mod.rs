@@ -1,18 +1,20 @@
 //! The public HTTP side: [`Public`] holds the services and answers one request after another,
-//! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`body`] reads bodies
-//! within their bounds, [`timestamp`] and [`status`] speak the two protocols' HTTP, [`log`] shows the
-//! public log, [`admin`] is the operator's side, where [`issued`] takes a CA's serials and [`console`] is the page for
-//! people.
+//! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`tls`] lets clients in who come by
+//! HTTPS, [`conversation`] speaks HTTP, [`body`] reads bodies within their bounds, [`timestamp`] and [`status`] speak
+//! the two protocols' HTTP, [`log`] shows the public log, [`admin`] is the operator's side, where [`issued`] takes a
+//! CA's serials and [`console`] is the page for people.
 
 pub mod admin;
 pub mod body;
 mod console;
+mod conversation;
 pub mod issued;
 pub mod listener;
 pub mod log;
 mod page;
 mod status;
 mod timestamp;
+pub mod tls;
 
 use std::sync::Arc;
 

@@ -54,6 +54,7 @@ pub struct Metrics {
     clock: ClockMetrics,
     crls: CrlMetrics,
     issued_pushes: IntCounterVec,
+    tls_end: IntGauge,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
     /// The names that time-stamps are counted by.
@@ -141,6 +142,10 @@ impl Metrics {
                 "Pushes of issued serials with the issuer's token, by issuer and HTTP status.",
                 &["issuer", "status"],
             )?,
+            tls_end: IntGauge::new(
+                "gnomon_tls_end_timestamp_seconds",
+                "When the certificate that TLS clients are shown ends.",
+            )?,
             sealed: statuses.with_label_values(&["sealed"]),
             statuses,
             refreshed: {
@@ -185,6 +190,17 @@ impl Metrics {
     /// Where connections of the public listener are counted.
     pub fn connections(&self) -> ConnectionMetrics {
         self.connections.clone()
+    }
+
+    /// From now on there is the end of the certificate for TLS.
+    pub fn show_tls(&self) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(self.tls_end.clone()))
+    }
+
+    /// When the certificate for TLS ends. An alert days before leaves the time to renew it.
+    pub fn tls_end(&self, end: Seconds) {
+        self.tls_end
+            .set(i64::try_from(end.get()).unwrap_or(i64::MAX));
     }
 
     /// How the clock is doing.

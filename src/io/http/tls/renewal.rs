@@ -1,0 +1,114 @@
+//! The thread that looks each second whether certificate and key have been renewed: [`Follower`] puts a new pair in
+//! force, and tells of one that cannot be used, or that has run out.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread::JoinHandle,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::{Identity, Stamp};
+use crate::{io::metrics::Metrics, wire::time::Seconds};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The thread.
+#[derive(Debug)]
+pub struct Follower {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Follower {
+    pub fn begin(identity: Arc<Identity>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("tls".into());
+        let thread = thread.spawn(move || {
+            let mut renewal = Renewal::new(identity);
+            loop {
+                renewal.look(wall_clock());
+                metrics.tls_end(renewal.identity.pair.load().not_after);
+                match stopped.recv_timeout(LOOK) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    pub fn stop(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// Certificates are judged by the time of day, as clients do.
+fn wall_clock() -> Seconds {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Seconds::new(now.unwrap_or_default().as_secs())
+}
+
+/// What was seen and said so far.
+struct Renewal {
+    identity: Arc<Identity>,
+    seen: [Stamp; 2],
+    told: Option<String>,
+    /// The end that has been told.
+    ended: Option<Seconds>,
+}
+
+impl Renewal {
+    fn new(identity: Arc<Identity>) -> Self {
+        Self {
+            seen: identity.pair.load().stamps,
+            identity,
+            told: None,
+            ended: None,
+        }
+    }
+
+    fn look(&mut self, now: Seconds) {
+        let stamps = self.identity.files.stamps();
+        if stamps == self.identity.pair.load().stamps {
+            self.told = None;
+        } else {
+            // Again each second while it fails: a certificate may only be valid later.
+            match self.identity.renew(now) {
+                Ok(()) => {
+                    self.told = None;
+                    let pair = self.identity.pair.load();
+                    tracing::info!(
+                        "tls: the certificate of {} is in force, until {}",
+                        pair.subject,
+                        pair.not_after
+                    );
+                }
+                // The two files change one after the other, so what is not yet still may be about to be right.
+                Err(_) if stamps != self.seen => {}
+                Err(error) => {
+                    let said = format!("tls.{}: {error}", error.field());
+                    if self.told.as_ref() != Some(&said) {
+                        tracing::error!("{said}; the old certificate stays in force");
+                        self.told = Some(said);
+                    }
+                }
+            }
+        }
+        self.seen = stamps;
+        let pair = self.identity.pair.load();
+        if now > pair.not_after && self.ended != Some(pair.not_after) {
+            self.ended = Some(pair.not_after);
+            tracing::error!(
+                "tls.certificate: {}: the certificate of {} ended at {}, and clients refuse it; renew it",
+                self.identity.files.certificate.display(),
+                pair.subject,
+                pair.not_after
+            );
+        }
+    }
+}
