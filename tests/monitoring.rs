@@ -12,7 +12,7 @@ use std::{
 use support::{
     Folder, Gnomon,
     chrony::{Chronyd, Clockwatch, FAST},
-    http, prepare, run,
+    free_port, http, prepare, run,
     token::{SOFTHSM, Token},
     wait_for,
 };
@@ -208,7 +208,7 @@ fn the_table_has_what_a_demo_shows() {
 }
 
 #[test]
-fn the_table_has_what_is_there_only_with_tokens_chrony_anchors_and_pushes() {
+fn the_table_has_what_is_there_only_with_tokens_chrony_anchors_tls_and_pushes() {
     let dir = Folder::new();
     prepare(&dir);
     let token = Token::new(&dir);
@@ -238,7 +238,8 @@ fn the_table_has_what_is_there_only_with_tokens_chrony_anchors_and_pushes() {
     assert_eq!(gnomon.metric(&["gnomon_pkcs11_failures_total"]), 0.0);
 }
 
-/// The demo with a key on a token, chronyd, an anchor that nobody answers, and a CA that pushes.
+/// The space before `listen` keeps it from being taken for the other one.
+/// The demo with a key on a token, chronyd, an anchor that nobody answers, HTTPS, and a CA that pushes.
 fn edited(config: &str, dir: &Folder, socket: &Path) -> String {
     let clock = format!(
         "source = \"chrony\"\nsocket = \"{}\"\nhelper = \"{}\"\nkernel_gate = false\nsources = 1\nusable_sources = 1\n",
@@ -248,14 +249,16 @@ fn edited(config: &str, dir: &Folder, socket: &Path) -> String {
     let key = format!(
         "key = {{ module = \"{SOFTHSM}\", token = \"gnomon\", label = \"tsu-ecdsa\", pin_file = \"pin\" }}"
     );
-    let anchor = format!(
-        "[journal.anchor]\nurl = \"http://127.0.0.1:1/\"\ntrust = \"{}\"\n\n[ocsp]\n",
-        dir.path("chain.pem")
+    let anchor_and_tls = format!(
+        "[journal.anchor]\nurl = \"http://127.0.0.1:1/\"\ntrust = \"{}\"\n\n[tls]\n listen = [\"{}\"]\n\
+         certificate = \"good.pem\"\nkey = \"good.key\"\n\n[ocsp]\n",
+        dir.path("chain.pem"),
+        free_port()
     );
     let edits = [
         ("source = \"unproven\"\n", clock.as_str()),
         ("key = \"tsu-ecdsa.key\"", &key),
-        ("[ocsp]\n", &anchor),
+        ("[ocsp]\n", &anchor_and_tls),
         (
             "issued = [\"issued.txt\"]\n",
             "issued_push = { token_file = \"push.token\" }\n",
