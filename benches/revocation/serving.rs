@@ -21,7 +21,7 @@ const ROUNDS: u64 = 9;
 const SECONDS: &str = "2s";
 
 /// CRLs that are ready for a round.
-const READY: u64 = 8;
+const READY: u64 = 16;
 
 /// Answers a second, and the latency in milliseconds that 99 % are within.
 struct Load {
