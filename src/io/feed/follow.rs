@@ -192,8 +192,8 @@ impl Follower {
                 () = tokio::time::sleep(INTERVAL) => {}
             }
         }
+        self.told = None;
         self.put_on_record();
-        self.tell_of_journal();
     }
 
     fn obey(&mut self, order: Order) {
@@ -209,15 +209,17 @@ impl Follower {
     /// The store first: what the journal says of marks up to a number need not be read again once the store knows.
     fn put_on_record(&mut self) {
         let events: Vec<_> = self.feed.judge.news.drain(..).collect();
+        let rests = self.told.is_some_and(|told| told.elapsed() < JOURNAL_READ);
+        if events.is_empty() && rests {
+            return;
+        }
         self.feed.remember(&events);
         for event in &events {
             say(event);
             self.world.journal.note(event);
         }
-        if !events.is_empty() || self.told.is_none_or(|told| told.elapsed() >= JOURNAL_READ) {
-            self.tell_of_journal();
-            self.told = Some(Instant::now());
-        }
+        self.tell_of_journal();
+        self.told = Some(Instant::now());
     }
 
     fn tell_of_journal(&self) {

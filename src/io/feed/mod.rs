@@ -244,11 +244,16 @@ impl Feed {
                 }
             }
         }
-        for (scope, mark) in marks.iter() {
+        // Another issuer's marks are its own feed's to raise, lower and write down: here they would stay as they are now,
+        // and be written over what that feed has come to.
+        let ours = kept::of_issuer(&self.judge.issuer);
+        for (scope, mark) in marks.iter().filter(|(scope, _)| scope.starts_with(&ours)) {
             self.judge.marks.raise(scope.clone(), mark.clone());
         }
         self.store = store.clone();
         self.recall_validators();
+        // Before any feed says that the journal need not be read again.
+        self.remember(&[]);
         self.swap();
     }
 
@@ -342,10 +347,7 @@ impl Feed {
         }
         if source.is_none() {
             // Those too of which nothing is in force.
-            let ours = kept::of_issuer(&self.judge.issuer);
-            let marks = self.judge.marks.iter();
-            let ours = marks.filter(|(scope, _)| scope.starts_with(&ours));
-            scopes.extend(ours.map(|(scope, _)| scope.clone()));
+            scopes.extend(self.judge.marks.iter().map(|(scope, _)| scope.clone()));
         }
         let mut count = 0;
         for scope in scopes {

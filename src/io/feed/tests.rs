@@ -8,6 +8,7 @@ use crate::{
     revocation::{
         SerialStatus, Serials,
         testing::{Ca, Draft, entry},
+        verify,
     },
     wire::{
         oid,
@@ -403,6 +404,36 @@ fn files_that_were_put_back_are_no_way_around_the_marks() {
     assert_eq!(feed.reset(None), 1);
     folder.put("crl", numbered(2));
     assert!(refresh(&mut feed).is_empty() && is_revoked(&feed, 2) && is_revoked(&feed, 6));
+}
+
+#[test]
+fn a_feed_writes_down_its_own_marks_alone() {
+    let folder = Folder::new("feed-marks");
+    let (store, _) = Store::open(&folder.0.join("state"));
+    let mut marks = Marks::default();
+    let (ours, theirs) = (Ca::new("A"), Ca::new("B"));
+    let scope = |ca: &Ca| kept::scope(&ca.certificate, &[], Kind::Complete);
+    for ca in [&ours, &theirs] {
+        let crl = ca.crl(&Draft::new(&[]).number(&[5]));
+        let crl = verify(&crl, &ca.certificate, None).unwrap();
+        marks.set(scope(ca), crl.mark());
+    }
+    let path = folder.put("crl", ours.crl(&Draft::new(&[]).number(&[6])));
+    let mut feed = open(&ours, &folder, path, vec![]).unwrap();
+    feed.recall(&store, &marks);
+    let known: Vec<_> = store
+        .marks()
+        .into_iter()
+        .map(|(scope, mark)| (scope, mark["number"].clone()))
+        .collect();
+    assert_eq!(known, [(scope(&ours), "06".into())]);
+    // Those of the other issuer stay when all of this one's are lowered.
+    store.put_mark(
+        &scope(&theirs),
+        &marks::to_json(marks.get(&scope(&theirs)).unwrap()),
+    );
+    assert_eq!(feed.reset(None), 1);
+    assert_eq!(store.marks().len(), 1);
 }
 
 #[test]
