@@ -1,5 +1,5 @@
 //! The threads that keep feeds current, one for each issuer, so that no CA's server holds up another's CRL:
-//! [`follow`] starts them, [`Orders`] tells them what to do.
+//! [`follow`] starts them, [`Orders`] tells them what to do. What takes long, they leave to a [`Reader`].
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
-use super::{Feed, kept::Kind};
+use super::{Feed, kept::Kind, reader::Reader};
 use crate::{
     audit::event::Event,
     clock::Clock,
@@ -23,9 +23,6 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the store is told how far the journal need not be read again.
 const JOURNAL_READ: Duration = Duration::from_secs(600);
-
-/// Of a thread (nice).
-const LOWEST_PRIORITY: i32 = 19;
 
 /// Entries of the ledger that are shown.
 const SHOWN: usize = 50;
@@ -115,7 +112,7 @@ impl Followers {
     }
 }
 
-/// Keeps `feeds` current, on threads of low priority, and puts on record what was accepted and refused.
+/// Keeps `feeds` current, and puts on record what was accepted and refused.
 pub fn follow(feeds: Vec<Feed>, world: &World) -> io::Result<Followers> {
     let (stop, stopped) = watch::channel(false);
     let (mut threads, mut lines) = (Vec::new(), Vec::new());
@@ -128,7 +125,7 @@ pub fn follow(feeds: Vec<Feed>, world: &World) -> io::Result<Followers> {
             overview: Arc::clone(&overview),
         });
         let follower = Follower {
-            feed,
+            reader: Reader::start(stopped.clone())?,
             world: world.clone(),
             overview,
             orders,
@@ -139,11 +136,7 @@ pub fn follow(feeds: Vec<Feed>, world: &World) -> io::Result<Followers> {
             .enable_all()
             .build()?;
         let thread = std::thread::Builder::new().name("feed".into());
-        threads.push(thread.spawn(move || {
-            // Taking in a million entries must not slow down answers. Without the permission it is only slower.
-            let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);
-            runtime.block_on(follower.follow());
-        })?);
+        threads.push(thread.spawn(move || runtime.block_on(follower.follow(feed)))?);
     }
     Ok(Followers {
         orders: Orders {
@@ -156,7 +149,7 @@ pub fn follow(feeds: Vec<Feed>, world: &World) -> io::Result<Followers> {
 }
 
 struct Follower {
-    feed: Feed,
+    reader: Reader,
     world: World,
     overview: Arc<Mutex<Value>>,
     orders: mpsc::UnboundedReceiver<Order>,
@@ -166,26 +159,26 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(mut self) {
+    async fn follow(mut self, mut feed: Feed) {
         let mut stop = self.stopped.clone();
         loop {
             let now = self.world.clock.trusted().ok().map(|time| time.seconds());
-            let (changed, errors) = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                looked = self.feed.refresh(now) => looked,
+            let Some(looked) = self.reader.look(feed, now).await else {
+                return tracing::error!("the thread that reads CRLs has died; start gnomon anew");
             };
-            for error in errors {
+            feed = looked.feed;
+            for error in looked.errors {
                 let effect = error.effect();
                 tracing::error!("{error}{effect}");
             }
-            self.put_on_record();
-            if changed {
-                self.feed.swap();
+            self.put_on_record(&mut feed);
+            if looked.changed {
+                feed.swap();
             }
-            self.show();
+            self.show(&feed);
             tokio::select! {
                 order = self.orders.recv() => match order {
-                    Some(order) => self.obey(order),
+                    Some(order) => obey(&mut feed, order),
                     None => break,
                 },
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -193,27 +186,17 @@ impl Follower {
             }
         }
         self.told = None;
-        self.put_on_record();
-    }
-
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Look => self.feed.hurry(),
-            Order::Reset { source } => {
-                let reset = self.feed.reset(source.as_deref());
-                tracing::warn!("`gnomon crl reset-mark`: {reset} marks were there to lower");
-            }
-        }
+        self.put_on_record(&mut feed);
     }
 
     /// The store first: what the journal says of marks up to a number need not be read again once the store knows.
-    fn put_on_record(&mut self) {
-        let events: Vec<_> = self.feed.judge.news.drain(..).collect();
+    fn put_on_record(&mut self, feed: &mut Feed) {
+        let events: Vec<_> = feed.judge.news.drain(..).collect();
         let rests = self.told.is_some_and(|told| told.elapsed() < JOURNAL_READ);
         if events.is_empty() && rests {
             return;
         }
-        self.feed.remember(&events);
+        feed.remember(&events);
         for event in &events {
             say(event);
             self.world.journal.note(event);
@@ -228,8 +211,8 @@ impl Follower {
         self.world.store.flush();
     }
 
-    fn show(&self) {
-        for slot in &self.feed.slots {
+    fn show(&self, feed: &Feed) {
+        for slot in &feed.slots {
             let base = (&slot.base, Kind::Complete);
             let delta = slot.delta.iter().map(|delta| (delta, Kind::Delta));
             for (source, kind) in std::iter::once(base).chain(delta) {
@@ -240,7 +223,17 @@ impl Follower {
         let mut overview = self.overview.lock();
         let overview = overview.as_deref_mut();
         if let Ok(overview) = overview {
-            *overview = self.feed.overview();
+            *overview = feed.overview();
+        }
+    }
+}
+
+fn obey(feed: &mut Feed, order: Order) {
+    match order {
+        Order::Look => feed.hurry(),
+        Order::Reset { source } => {
+            let reset = feed.reset(source.as_deref());
+            tracing::warn!("`gnomon crl reset-mark`: {reset} marks were there to lower");
         }
     }
 }

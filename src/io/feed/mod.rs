@@ -11,6 +11,7 @@ pub mod kept;
 pub mod marks;
 pub mod pushed;
 mod pushed_file;
+mod reader;
 mod retained;
 mod slot;
 mod source;
