@@ -3,36 +3,13 @@
 
 mod support;
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpStream},
-    process::{Child, Command, Stdio},
+use std::{fs, net::SocketAddr, process::Command};
+
+use support::{
+    Gnomon, free_port, run, said,
+    server::{self, Server},
+    timestamp_query, wait_for,
 };
-
-use support::{Gnomon, free_port, run, said, timestamp_query, wait_for};
-
-/// A server that is stopped with its holder.
-struct Server(Child);
-
-impl Server {
-    fn start(mut command: Command, address: SocketAddr) -> Self {
-        let program = format!("{command:?}");
-        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-        wait_for(&program, || {
-            assert!(child.try_wait().unwrap().is_none(), "{program} ended");
-            TcpStream::connect(address).ok()
-        });
-        Self(child)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The master takes its workers along on TERM, not on KILL.
-        run("kill", &["-TERM", &self.0.id().to_string()]);
-        let _ = self.0.wait();
-    }
-}
 
 /// An example with these in the place of what an operator puts in.
 fn example(file: &str, edits: &[(&str, &str)]) -> String {
@@ -121,8 +98,8 @@ fn serves(gnomon: &Gnomon, plain: SocketAddr, tls: SocketAddr) {
 #[test]
 fn nginx_serves_as_in_the_example() {
     let gnomon = Gnomon::demo();
-    let (plain, tls, root) = (free_port(), free_port(), gnomon.dir.path(""));
-    let server = example(
+    let (plain, tls) = (free_port(), free_port());
+    let example = example(
         "deploy/nginx/gnomon.conf",
         &[
             ("127.0.0.1:3180", &gnomon.listen.to_string()),
@@ -133,17 +110,7 @@ fn nginx_serves_as_in_the_example() {
             ("/var/cache/nginx/ocsp", &gnomon.dir.path("cache")),
         ],
     );
-    let config = format!(
-        "daemon off; worker_processes 1; pid {root}nginx.pid; error_log {root}nginx.log;\n\
-         events {{}}\nhttp {{ access_log off;\n\
-         client_body_temp_path {root}b; proxy_temp_path {root}p; fastcgi_temp_path {root}f;\n\
-         uwsgi_temp_path {root}u; scgi_temp_path {root}s;\n{server}}}\n"
-    );
-    let (file, log) = (gnomon.dir.path("nginx.conf"), gnomon.dir.path("nginx.log"));
-    fs::write(&file, config).unwrap();
-    let mut command = Command::new("nginx");
-    command.args(["-p", &root, "-c", &file, "-e", &log]);
-    let _server = Server::start(command, tls);
+    let _server = server::nginx(&gnomon.dir, &example, tls);
     serves(&gnomon, plain, tls);
     let kept = run("find", &[&gnomon.dir.path("cache"), "-type", "f"]);
     assert_eq!(kept.lines().count(), 1, "what GET asked is kept: {kept}");

@@ -3,42 +3,13 @@
 
 mod support;
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpStream},
-    process::{Child, Command, Stdio},
+use std::{fs, net::SocketAddr, process::Command};
+
+use support::{
+    Gnomon, free_port, run, said,
+    server::{self, Server},
+    wait_for,
 };
-
-use support::{Gnomon, free_port, run, said, wait_for};
-
-/// A server that is stopped with its holder.
-struct Server(Child);
-
-impl Server {
-    fn start(mut command: Command, address: SocketAddr) -> Self {
-        let program = format!("{command:?}");
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for(&program, || {
-            assert!(child.try_wait().unwrap().is_none(), "{program} ended");
-            TcpStream::connect(address).ok()
-        });
-        Self(child)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // nginx' master takes its workers along on TERM, not on KILL.
-        let _ = Command::new("kill")
-            .args(["-TERM", &self.0.id().to_string()])
-            .status();
-        let _ = self.0.wait();
-    }
-}
 
 /// What a TLS client that asks for a staple is told.
 fn staple(gnomon: &Gnomon, address: SocketAddr) -> String {
@@ -60,27 +31,12 @@ fn nginx(gnomon: &Gnomon, name: &str) -> (Server, SocketAddr) {
     let pem = fs::read_to_string(gnomon.dir.join(format!("{name}.pem"))).unwrap()
         + &fs::read_to_string(gnomon.dir.join("issuing.pem")).unwrap();
     fs::write(gnomon.dir.join(format!("{name}-chain.pem")), pem).unwrap();
-    let config = format!(
-        "daemon off; worker_processes 1; pid {root}nginx-{name}.pid; error_log {root}nginx.log info;\n\
-         events {{}}\nhttp {{ access_log off;\n\
-         client_body_temp_path {root}b; proxy_temp_path {root}p; fastcgi_temp_path {root}f;\n\
-         uwsgi_temp_path {root}u; scgi_temp_path {root}s;\n\
-         server {{ listen {address} ssl; ssl_certificate {root}{name}-chain.pem;\n\
+    let http = format!(
+        "server {{ listen {address} ssl; ssl_certificate {root}{name}-chain.pem;\n\
          ssl_certificate_key {root}{name}.key; ssl_stapling on; ssl_stapling_verify on;\n\
-         ssl_trusted_certificate {root}chain.pem; return 204; }} }}\n"
+         ssl_trusted_certificate {root}chain.pem; return 204; }}"
     );
-    let file = gnomon.dir.path(&format!("nginx-{name}.conf"));
-    fs::write(&file, config).unwrap();
-    let mut command = Command::new("nginx");
-    command.args([
-        "-p",
-        &root,
-        "-c",
-        &file,
-        "-e",
-        &gnomon.dir.path("nginx.log"),
-    ]);
-    (Server::start(command, address), address)
+    (server::nginx(&gnomon.dir, &http, address), address)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +17,9 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Folder, Gnomon, gnomon, prepare, python_script, python_tool, said, text, wait_for};
+use super::{
+    Folder, Gnomon, gnomon, prepare, python_script, python_tool, said, server, text, wait_for,
+};
 
 /// Makes CRLs of the demo's issuing CA; tests/python/crls.py says what each can be.
 pub fn make(dir: &Folder, crls: &[Value]) {
@@ -43,43 +45,20 @@ pub fn make(dir: &Folder, crls: &[Value]) {
 /// nginx over the folder `www`, stopped with its holder.
 pub struct Nginx {
     pub address: SocketAddr,
-    child: Child,
+    _server: server::Server,
 }
 
 impl Nginx {
     pub fn start(dir: &Folder, address: SocketAddr) -> Self {
-        let root = dir.path("");
         fs::create_dir_all(dir.join("www")).unwrap();
         // To its validators two files of one second and one length are the same, and tests make such.
-        let config = format!(
-            "daemon off; worker_processes 1; pid {root}nginx.pid; error_log {root}nginx.log;\n\
-             events {{}}\nhttp {{ access_log off; client_body_temp_path {root}b; proxy_temp_path {root}p;\n\
-             fastcgi_temp_path {root}f; uwsgi_temp_path {root}u; scgi_temp_path {root}s;\n\
-             default_type application/pkix-crl; server {{ listen {address}; root {root}www; etag off; \n\
-             if_modified_since off; }} }}\n"
+        let http = format!(
+            "default_type application/pkix-crl; server {{ listen {address}; root {}www; etag off;\n\
+             if_modified_since off; }}",
+            dir.path("")
         );
-        let file = dir.path("nginx.conf");
-        fs::write(&file, config).unwrap();
-        let mut child = Command::new("nginx")
-            .args(["-p", &root, "-c", &file, "-e", &dir.path("nginx.log")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("nginx cannot be run: {error}; tests/run installs it"));
-        wait_for("nginx", || {
-            assert!(child.try_wait().unwrap().is_none(), "nginx ended");
-            TcpStream::connect(address).ok()
-        });
-        Self { address, child }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // Its workers end with it only when it is asked to.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.child.wait();
+        let _server = server::nginx(dir, &http, address);
+        Self { address, _server }
     }
 }
 
