@@ -36,9 +36,10 @@ fn refused(dir: &Folder, config: &str) -> Vec<String> {
     fs::write(&file, config).unwrap();
     let [check, serve] = ["check", "serve"].map(|command| {
         let output = gnomon(&[command, "--config", &file]).output().unwrap();
+        let status = if command == "serve" { 78 } else { 1 };
         assert_eq!(
             output.status.code(),
-            Some(1),
+            Some(status),
             "{command}: {}",
             text(&output)
         );

@@ -1,5 +1,5 @@
 //! The command line: [`run`] reads it and does what it says, one file a subcommand. What goes wrong is
-//! said on standard error, one line each, and the exit status is 1.
+//! said on standard error, one line each, and the exit status is 1; of a start that has to be mended first, 78.
 #![allow(clippy::disallowed_methods)] // the edge: files, clock
 
 mod admin;
@@ -51,6 +51,10 @@ enum Command {
         token: Option<String>,
     },
     /// Serve as the configuration says.
+    ///
+    /// The exit status is 0 after SIGTERM and SIGINT; 78 where the start fails until somebody mends what is wrong: the
+    /// configuration, a certificate, a PIN; and 1 where it may go well the next time: a port or the journal is held by
+    /// another process.
     Serve {
         /// The configuration file (TOML).
         #[arg(long)]

@@ -38,6 +38,8 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and what to do, lower case.
     pub what: String,
+    /// Whether the next start may go well although nobody has mended anything.
+    pub may_pass: bool,
 }
 
 impl Problem {
@@ -46,6 +48,16 @@ impl Problem {
             file: file.to_owned(),
             field: field.into(),
             what: what.to_string(),
+            may_pass: false,
+        }
+    }
+
+    /// The same, where it hangs on something beside the appliance that comes and goes.
+    #[must_use]
+    pub fn that_may_pass(self) -> Self {
+        Self {
+            may_pass: true,
+            ..self
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::{
             log::PublicLog,
             tls::renewal,
         },
-        journal::{self, Journal, Opened, Settings, inbox::Inbox},
+        journal::{self, Journal, JournalError, Opened, Settings, inbox::Inbox},
         metrics::{ConnectionMetrics, Metrics},
         pkcs11::Modules,
         sealed_answers,
@@ -78,7 +78,13 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
         threads,
         mended,
         ..
-    } = opened.map_err(|error| wrong("journal.dir", error.to_string()))?;
+    } = opened.map_err(|error| {
+        let problem = Problem::new(&config.file, "journal.dir", &error);
+        vec![match error {
+            JournalError::Held(_) => problem.that_may_pass(),
+            _ => problem,
+        }]
+    })?;
     for caution in mended.iter().chain(&parts.cautions) {
         tracing::warn!("{caution}");
     }
@@ -103,10 +109,8 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
     };
     let started = Appliance::start(config, parts, &journal, store, sockets, pushes);
     let appliance = started.map_err(|error| {
-        wrong(
-            "",
-            format!("threads or signal handlers cannot be had: {error}"),
-        )
+        let what = format!("threads or signal handlers cannot be had: {error}");
+        vec![Problem::new(&config.file, "", what).that_may_pass()]
     })?;
     ready(&addresses);
     systemd::ready();
@@ -421,7 +425,11 @@ fn bind(
                     _ => "choose an address of this host",
                 };
                 let what = format!("{address}: cannot be listened on: {error}; {advice}");
-                problems.push(Problem::new(&config.file, field, what));
+                let problem = Problem::new(&config.file, field, what);
+                problems.push(match error.kind() {
+                    std::io::ErrorKind::PermissionDenied => problem,
+                    _ => problem.that_may_pass(),
+                });
             }
         }
     }
