@@ -14,7 +14,7 @@ use support::{
 /// What the admin listener answers.
 fn asked(gnomon: &Gnomon, method: &str, path: &str, headers: &str) -> Response {
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: test\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n"
     );
     http(gnomon.admin, head.as_bytes())
 }
@@ -344,4 +344,40 @@ fn a_token_shows_its_sessions_and_signatures() {
     let page = page(&gnomon);
     assert!(page.contains(">HSM sessions</h2>") && page.matches("<svg").count() == 6);
     assert!(said(&gnomon, &[]).1.contains("hsm sessions"));
+}
+
+#[test]
+fn pages_from_elsewhere_are_turned_away() {
+    let gnomon = Gnomon::edited(|config| format!("admin_names = [\"TSA1.example\"]\n{config}"));
+    let (port, admin) = (gnomon.admin.port(), gnomon.admin);
+    let curl = |name: &str, path: &str, options: &[&str]| {
+        let (resolve, url) = (
+            format!("{name}:{port}:{}", admin.ip()),
+            format!("http://{name}:{port}{path}"),
+        );
+        let always = [
+            "--silent",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+        ];
+        let ours = ["--resolve", &resolve, &url];
+        run("curl", &[&always[..], &ours, options].concat())
+    };
+    let address = admin.ip().to_string();
+    for name in [&address, "localhost", "tsa1.example", "TSA1.example."] {
+        assert_eq!(curl(name, "/status", &[]), "200", "{name}");
+    }
+    for name in ["evil.example", "tsa1.example.evil.example"] {
+        for path in ["/", "/console", "/status", "/clock", "/crl"] {
+            assert_eq!(curl(name, path, &[]), "421", "{name} {path}");
+        }
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert_eq!(curl(name, path, &[]), "200", "{name} {path}");
+        }
+    }
+    let origin = ["--data", "", "--header", "Origin: http://evil.example"];
+    assert_eq!(curl("localhost", "/crl/refresh", &origin), "403");
+    assert_eq!(curl("localhost", "/crl/refresh", &origin[..2]), "200");
 }

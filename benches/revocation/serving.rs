@@ -101,7 +101,7 @@ pub fn measure() {
 fn take(appliance: &Gnomon, entries: u64, on: &AtomicBool) -> bool {
     let dir = &appliance.dir;
     fs::rename(dir.join("next"), dir.join("issuing.crl")).unwrap();
-    let request = b"POST /crl/refresh HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let request = b"POST /crl/refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let said = http(appliance.admin, request);
     assert!(said.status < 300, "{said:?}");
     let deadline = Instant::now() + Duration::from_secs(60);

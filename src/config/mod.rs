@@ -81,6 +81,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where the operator and Prometheus connect.
     pub admin: Option<SocketAddr>,
+    /// What browsers may call that, beside its address, `localhost` and the host's own name.
+    pub admin_names: Vec<String>,
     pub http: Http,
     /// HTTPS beside plain HTTP.
     pub tls: Option<TlsConfig>,

@@ -35,6 +35,14 @@ pub fn problems(config: &Config) -> Vec<Problem> {
             wrong("tls.listen".into(), &what);
         }
     }
+    for (index, name) in config.admin_names.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || !name.chars().all(plain) {
+            let what =
+                "must be a host's name alone, without scheme and port, such as \"tsa1.example\"";
+            wrong(format!("admin_names[{index}]"), what);
+        }
+    }
     if config.tsus.is_empty() && config.issuers.is_empty() {
         wrong(
             "tsu, issuer".into(),

@@ -38,6 +38,8 @@ pub struct Spec {
     listen: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     #[serde(default)]
+    admin_names: Vec<String>,
+    #[serde(default)]
     http: HttpSpec,
     tls: Option<TlsSpec>,
     #[serde(default)]
@@ -334,6 +336,7 @@ impl Spec {
         let Self {
             listen,
             admin,
+            admin_names,
             http,
             tls,
             clock,
@@ -375,6 +378,7 @@ impl Spec {
             file: file.to_owned(),
             listen,
             admin,
+            admin_names,
             http: Http {
                 workers: http.workers.unwrap_or(cores),
                 header_timeout: span(http.header_timeout, Duration::from_secs(10)),

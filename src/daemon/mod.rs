@@ -33,6 +33,7 @@ use crate::{
             issued::IssuedFeed,
             listener::{self, Listener, ListenerLimits},
             log::PublicLog,
+            own_names::OwnNames,
             tls::renewal,
         },
         journal::{self, Journal, JournalError, Opened, Settings, inbox::Inbox},
@@ -249,6 +250,7 @@ impl Appliance {
                 started: Instant::now(),
             },
             issued,
+            names: OwnNames::new(&config.admin_names),
         });
         let publish = config.journal.publish;
         let figures = metrics.connections();

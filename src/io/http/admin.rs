@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{
     Answer, console,
     issued::{self, IssuedFeed},
+    own_names::OwnNames,
     plain, whole,
 };
 use crate::io::{appliance_status::ApplianceStatus, clock_status};
@@ -25,11 +26,16 @@ pub struct Admin {
     pub status: ApplianceStatus,
     /// Those that serials may be pushed to.
     pub issued: Vec<IssuedFeed>,
+    /// What browsers may call it.
+    pub names: OwnNames,
 }
 
 impl Admin {
     /// Answers one request.
     pub async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        if let Some(refusal) = self.names.refusal(&request) {
+            return refusal;
+        }
         let path = request.uri().path();
         let issuer = path.strip_prefix("/issued/").map(str::to_owned);
         let does = path == "/crl/refresh" || issuer.is_some();

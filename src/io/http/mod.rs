@@ -2,7 +2,7 @@
 //! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`tls`] lets clients in who come by
 //! HTTPS, [`conversation`] speaks HTTP, [`body`] reads bodies within their bounds, [`timestamp`] and [`status`] speak
 //! the two protocols' HTTP, [`log`] shows the public log, [`admin`] is the operator's side, where [`issued`] takes a
-//! CA's serials and [`console`] is the page for people.
+//! CA's serials, [`console`] is the page for people, and [`own_names`] keeps out pages that are not.
 
 pub mod admin;
 pub mod body;
@@ -11,6 +11,7 @@ mod conversation;
 pub mod issued;
 pub mod listener;
 pub mod log;
+pub mod own_names;
 mod page;
 mod status;
 mod timestamp;
