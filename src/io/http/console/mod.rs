@@ -19,6 +19,12 @@ use html::Html;
 /// Nothing but the style sheet, and nobody's frame.
 const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// What a telephone's screen has room for side by side. In tables with more columns each cell is a line there.
+const NARROW_COLUMNS: usize = 4;
+
+/// Octets of a cell that is not broken over lines where there is room: an instant has 20.
+const SHORT: usize = 20;
+
 /// Whether a client of these headers asks for HTML by name: a browser does, `curl` and scripts do not.
 pub fn is_wanted(headers: &HeaderMap) -> bool {
     let accepts = |value: &HeaderValue| {
@@ -129,7 +135,11 @@ fn table(page: &mut Html, number: usize, table: &Table) {
     page.text(table.title);
     page.markup("</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-labelledby=\"");
     page.text(&id);
-    page.markup("\">\n<table>\n<thead><tr>");
+    page.markup("\">\n<table");
+    if table.head.len() > NARROW_COLUMNS {
+        page.markup(" class=\"many\"");
+    }
+    page.markup(">\n<thead><tr>");
     for cell in &table.head {
         page.markup("<th scope=\"col\">");
         page.text(cell);
@@ -143,12 +153,21 @@ fn table(page: &mut Html, number: usize, table: &Table) {
             Mark::Warning => "<tr class=\"warning\">",
             Mark::Bad => "<tr class=\"bad\">",
         });
-        for (column, cell) in row.cells.iter().enumerate() {
+        for (column, (head, cell)) in table.head.iter().zip(&row.cells).enumerate() {
             let [open, close] = match column {
-                0 => ["<th scope=\"row\">", "</th>"],
-                _ => ["<td>", "</td>"],
+                0 => ["<th scope=\"row\"", "</th>"],
+                _ => ["<td", "</td>"],
             };
             page.markup(open);
+            if column > 0 && table.head.len() > NARROW_COLUMNS {
+                page.markup(" data-head=\"");
+                page.text(head);
+                page.markup("\"");
+            }
+            if cell.len() > SHORT {
+                page.markup(" class=\"long\"");
+            }
+            page.markup(">");
             page.text(cell);
             page.markup(close);
         }
