@@ -134,6 +134,40 @@ fn openssl_and_curl_are_served_in_both_versions() {
 }
 
 #[test]
+fn h2load_gets_every_answer() {
+    let server = Server::start(MONTH, "");
+    let (query, _) = timestamp_query(server.dir());
+    let path = |name: &str| server.dir().path(name);
+    let request = [
+        "ocsp",
+        "-no_nonce",
+        "-issuer",
+        &path("issuing.pem"),
+        "-cert",
+        &path("good.pem"),
+        "-reqout",
+        &path("good.ocsp"),
+    ];
+    run("openssl", &request);
+    // Ten connections, each with twice the requests at once that it may have.
+    for (path, media_type, body) in [
+        ("/tsa", "application/timestamp-query", query),
+        ("/ocsp", "application/ocsp-request", path("good.ocsp")),
+    ] {
+        let (url, header) = (server.url(path), format!("content-type: {media_type}"));
+        let load = ["-n", "2000", "-c", "10", "-m", "200", "-t", "1"];
+        let request = ["-d", &body, "-H", &header, &url];
+        let said = run("h2load", &[&load[..], &request].concat());
+        assert!(said.contains("Application protocol: h2"), "{said}");
+        let all = "2000 total, 2000 started, 2000 done, 2000 succeeded, 0 failed, 0 errored";
+        assert!(said.contains(all), "{path}: {said}");
+        assert!(said.contains("status codes: 2000 2xx"), "{path}: {said}");
+    }
+    let granted = ["gnomon_timestamp_responses_total", "granted"];
+    assert_eq!(server.gnomon.metric(&granted), 2000.0);
+}
+
+#[test]
 fn an_rsa_pair_as_acme_clients_write_it_is_served() {
     let server = Server::start(MONTH, "");
     let (dir, other) = (server.dir(), ServerCa::new(server.dir()));
