@@ -156,6 +156,8 @@ pub struct Http {
     pub workers: usize,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
+    /// How long an answer may wait for a client that reads nothing.
+    pub write_timeout: Duration,
     /// Octets.
     pub body: usize,
     pub connections: usize,

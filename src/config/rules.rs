@@ -61,6 +61,7 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     for (field, time) in [
         ("http.header_timeout", config.http.header_timeout),
         ("http.body_timeout", config.http.body_timeout),
+        ("http.write_timeout", config.http.write_timeout),
         ("revocation.fetch_timeout", config.revocation.fetch_timeout),
     ] {
         if time.is_zero() {

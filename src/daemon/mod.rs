@@ -266,6 +266,7 @@ impl Appliance {
         });
         let limits = ListenerLimits {
             header_time: config.http.header_timeout,
+            write_time: config.http.write_timeout,
             connections: config.http.connections,
             grace: config.http.grace,
             figures,

@@ -24,6 +24,8 @@ use tokio::{
 use super::{
     Answer,
     conversation::Conversation,
+    full::Refusals,
+    timed_stream::TimedStream,
     tls::{H2, Identity, handshake},
 };
 use crate::io::metrics::ConnectionMetrics;
@@ -54,6 +56,8 @@ impl Listener {
 pub struct ListenerLimits {
     /// From accepting, or from the last answer, to the end of the next header; a TLS handshake has this time, too.
     pub header_time: Duration,
+    /// How long an answer may wait for a client that reads nothing.
+    pub write_time: Duration,
     /// Connections at once, over all workers.
     pub connections: usize,
     /// How long a stop waits for requests under way.
@@ -69,10 +73,6 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Sent where there are as many connections as there may be.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
-    connection: close\r\n\r\n";
-
 /// Starts `count` workers on `listeners`; each request is answered by `respond`.
 pub fn serve<R, F>(
     name: &str,
@@ -87,6 +87,7 @@ where
 {
     let (stop, stopping) = watch::channel(false);
     let open = Arc::new(AtomicUsize::new(0));
+    let refusals = Refusals::default();
     let mut threads = Vec::new();
     for number in 0..count {
         let listeners = listeners
@@ -96,6 +97,7 @@ where
         let worker = Worker {
             limits: limits.clone(),
             open: Arc::clone(&open),
+            refusals: refusals.clone(),
             stopping: stopping.clone(),
             respond: respond.clone(),
         };
@@ -124,6 +126,7 @@ impl Workers {
 struct Worker<R> {
     limits: ListenerLimits,
     open: Arc<AtomicUsize>,
+    refusals: Refusals,
     stopping: watch::Receiver<bool>,
     respond: R,
 }
@@ -180,15 +183,16 @@ where
     fn admit(&self, stream: TcpStream, tls: Option<&Arc<Identity>>, alive: &mpsc::Sender<()>) {
         let place = Place(Arc::clone(&self.open));
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.limits.connections {
+            self.limits.figures.turned_away();
             // To a TLS client it would be noise; the end of the connection must do.
             if tls.is_none() {
-                let _ = stream.try_write(FULL);
+                self.refusals.refuse(stream);
             }
-            self.limits.figures.turned_away();
             return;
         }
         let shown = self.limits.figures.opened();
         let _ = stream.set_nodelay(true);
+        let stream = TimedStream::new(stream, self.limits.write_time);
         let (worker, tls, alive) = (self.clone(), tls.cloned(), alive.clone());
         tokio::spawn(async move {
             match tls {
@@ -208,7 +212,7 @@ where
         }
     }
 
-    async fn converse_over_tls(self, stream: TcpStream, tls: Arc<Identity>) {
+    async fn converse_over_tls(self, stream: TimedStream, tls: Arc<Identity>) {
         let mut stopping = self.stopping.clone();
         let accepted = tokio::select! {
             accepted = handshake::accept(stream, &tls, self.limits.header_time) => accepted,

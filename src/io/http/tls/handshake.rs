@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::Identity;
+use super::{super::timed_stream::TimedStream, Identity};
 
 /// For who speaks plain HTTP here, mostly a URL with a wrong scheme.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -19,13 +16,13 @@ const PLAIN_READ: u64 = 64 << 10;
 
 /// Makes the handshake. Whoever fails in it has got an alert, and there is nobody else to tell.
 pub async fn accept(
-    stream: TcpStream,
+    stream: TimedStream,
     identity: &Identity,
     time: Duration,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<TlsStream<TimedStream>> {
     let shaking = async {
         let mut first = [0];
-        if stream.peek(&mut first).await.ok()? == 0 {
+        if stream.socket().peek(&mut first).await.ok()? == 0 {
             return None;
         }
         // A TLS record begins with its type, 22 here (RFC 8446 5.1); HTTP with a letter of its method.
@@ -40,7 +37,7 @@ pub async fn accept(
 }
 
 /// Reads on until the client has closed: a close with octets unread resets the connection, and the answer is lost.
-async fn refuse_plain(mut stream: TcpStream) {
+async fn refuse_plain(mut stream: TimedStream) {
     let _ = stream.write_all(PLAIN).await;
     let _ = stream.shutdown().await;
     let mut rest = stream.take(PLAIN_READ);
