@@ -22,6 +22,7 @@ use crate::{
     io::{
         anchor,
         appliance_status::ApplianceStatus,
+        descriptors,
         feed::{
             self,
             pushed::{self, Accepting},
@@ -254,6 +255,10 @@ impl Appliance {
         });
         let publish = config.journal.publish;
         let figures = metrics.connections();
+        let room = descriptors::room(config.http.connections);
+        if let Some(caution) = &room.caution {
+            tracing::warn!("{caution}");
+        }
         let service = Arc::new(Public {
             timestamping,
             statuses,
@@ -267,7 +272,7 @@ impl Appliance {
         let limits = ListenerLimits {
             header_time: config.http.header_timeout,
             write_time: config.http.write_timeout,
-            connections: config.http.connections,
+            connections: room.connections,
             grace: config.http.grace,
             figures,
         };

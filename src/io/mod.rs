@@ -7,6 +7,7 @@ pub mod anchor;
 pub mod appliance_status;
 pub mod clock_report;
 pub mod clock_status;
+pub mod descriptors;
 pub mod feed;
 pub mod http;
 pub mod http_client;
