@@ -6,6 +6,7 @@ pub mod ca;
 pub mod chrony;
 pub mod crls;
 pub mod https;
+pub mod raw;
 pub mod server;
 pub mod server_certificate;
 pub mod small_disk;
