@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::watch;
 
-use super::Answer;
+use super::{Answer, framing};
 
 /// The largest request header, in octets: an OCSP request of 10 CertIDs in a path takes 2 KiB.
 const HEADER_SIZE: u16 = 16 << 10;
@@ -46,9 +46,15 @@ where
     /// HTTP/1.0 and 1.1.
     pub async fn http1<S: Read + Write + Unpin>(mut self, stream: S) {
         let respond = self.respond;
-        let service = service_fn(move |request| {
-            let answer = respond(request);
-            async move { Ok::<_, Infallible>(answer.await) }
+        let service = service_fn(move |request: Request<Incoming>| {
+            let is_clear = !framing::is_doubtful(request.headers());
+            let answer = is_clear.then(|| respond(request));
+            async move {
+                Ok::<_, Infallible>(match answer {
+                    Some(answer) => answer.await,
+                    None => framing::refusal(),
+                })
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

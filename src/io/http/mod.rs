@@ -1,14 +1,15 @@
 //! The public HTTP side: [`Public`] holds the services and answers one request after another,
 //! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`tls`] lets clients in who come by
-//! HTTPS, [`conversation`] speaks HTTP, [`timed_stream`] leaves who does not read, [`full`] says that there is no place,
-//! [`body`] reads bodies within their bounds, [`timestamp`] and [`status`] speak the two protocols' HTTP, [`log`] shows
-//! the public log, [`admin`] is the operator's side, where [`issued`] takes a CA's serials, [`console`] is the page for
-//! people, and [`own_names`] keeps out pages that are not.
+//! HTTPS, [`conversation`] speaks HTTP as far as its [`framing`] is clear, [`timed_stream`] leaves who does not read,
+//! [`full`] says that there is no place, [`body`] reads bodies within their bounds, [`timestamp`] and [`status`] speak
+//! the two protocols' HTTP, [`log`] shows the public log, [`admin`] is the operator's side, where [`issued`] takes a
+//! CA's serials, [`console`] is the page for people, and [`own_names`] keeps out pages that are not.
 
 pub mod admin;
 pub mod body;
 mod console;
 mod conversation;
+mod framing;
 mod full;
 pub mod issued;
 pub mod listener;
