@@ -21,6 +21,21 @@ pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// A TLS connection that speaks `alpn`; the chain is verified. Reads and writes time out after a tenth of a second.
 pub fn tls(server: &Server, alpn: &[u8]) -> TlsStream {
+    let socket = TcpStream::connect(server.https).unwrap();
+    let mut stream = StreamOwned::new(client(server, alpn), socket);
+    stream.flush().unwrap();
+    hasty(&stream.sock);
+    stream
+}
+
+/// What such a client sends first.
+pub fn client_hello(server: &Server) -> Vec<u8> {
+    let mut octets = Vec::new();
+    client(server, b"h2").write_tls(&mut octets).unwrap();
+    octets
+}
+
+fn client(server: &Server, alpn: &[u8]) -> ClientConnection {
     let mut roots = RootCertStore::empty();
     let ca = fs::read(server.dir().join("ca.pem")).unwrap();
     roots
@@ -33,11 +48,7 @@ pub fn tls(server: &Server, alpn: &[u8]) -> TlsStream {
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    let client = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut stream = StreamOwned::new(client, TcpStream::connect(server.https).unwrap());
-    stream.flush().unwrap();
-    hasty(&stream.sock);
-    stream
+    ClientConnection::new(Arc::new(config), name).unwrap()
 }
 
 /// Calls on `stream` return soon.
