@@ -224,6 +224,20 @@ impl Discipline {
         self.lose(Unproven::Stepped { by }, now.boottime);
     }
 
+    /// Judges by another tolerance from the next report on.
+    pub fn tolerate(&mut self, tolerance: Duration) {
+        let new = Limits::new(tolerance);
+        let ceiling = if self.regain.ceiling == self.limits.tolerance {
+            new.tolerance
+        } else {
+            new.recover
+        };
+        self.regain.ceiling = ceiling;
+        self.limits.tolerance = new.tolerance;
+        self.limits.warn = new.warn;
+        self.limits.recover = new.recover;
+    }
+
     /// The operator has looked, and wants signing to go on when the clock is good again.
     pub fn reset(&mut self) {
         if self.losses.is_latched() {

@@ -100,6 +100,9 @@ pub trait Clock: Send + Sync {
         None
     }
 
+    /// From now on the largest error that some TSU can live with is this. Each TSU holds its own beside it.
+    fn tolerate(&self, _tolerance: Duration) {}
+
     /// The operator has looked: a latched clock may be proven again.
     fn reset(&self) {}
 }

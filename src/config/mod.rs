@@ -1,9 +1,11 @@
 //! From a TOML file to meaning. [`Config::read`] gives every setting resolved and typed, or every
-//! [`Problem`] at once, by [`rules`]; [`advice`] names what is legal but unwise. The file's own shape is [`v1`].
+//! [`Problem`] at once, by [`rules`]; [`advice`] names what is legal but unwise, [`reload`] what a running appliance can
+//! take up. The file's own shape is [`v1`].
 #![allow(clippy::disallowed_methods)] // reads the one file it is for
 
 pub mod advice;
 pub mod chrony;
+pub mod reload;
 mod rules;
 mod units;
 mod v1;
@@ -73,7 +75,7 @@ impl fmt::Display for Problem {
 }
 
 /// All settings in force. Paths are absolute or relative to the working directory, never to the file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The file this came from.
     pub file: PathBuf,
@@ -98,7 +100,7 @@ pub struct Config {
 }
 
 /// Who vouches for the clock, and what is asked of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClockConfig {
     pub source: ClockSource,
     /// Of the helper beside chronyd.
@@ -121,7 +123,7 @@ pub struct ClockConfig {
 }
 
 /// How the journal is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalConfig {
     pub dir: PathBuf,
     /// The Ed25519 key that signs the log's checkpoints.
@@ -142,7 +144,7 @@ pub struct JournalConfig {
 }
 
 /// Another TSA that time-stamps the log's checkpoints.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnchorConfig {
     pub url: String,
     pub interval: Duration,
@@ -151,7 +153,7 @@ pub struct AnchorConfig {
 }
 
 /// Limits of the public listeners.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
     pub workers: usize,
     pub header_timeout: Duration,
@@ -166,7 +168,7 @@ pub struct Http {
 }
 
 /// Where HTTPS is spoken, and by what certificate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
     pub listen: Vec<SocketAddr>,
     /// The server's own first, then the intermediates above it.
@@ -175,7 +177,7 @@ pub struct TlsConfig {
 }
 
 /// One time-stamping unit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TsuConfig {
     pub name: String,
     pub default: bool,
@@ -196,7 +198,7 @@ pub struct TsuConfig {
 }
 
 /// The key and certificate that take over at an instant.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuccessorConfig {
     pub key: KeyConfig,
     /// None: for a responder that is the CA itself.
@@ -206,7 +208,7 @@ pub struct SuccessorConfig {
 }
 
 /// A key and how it signs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyConfig {
     pub place: KeyPlace,
     /// Where the key's kind leaves a choice.
@@ -214,7 +216,7 @@ pub struct KeyConfig {
 }
 
 /// Where a key lives.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPlace {
     /// PKCS #8 in a file.
     File(PathBuf),
@@ -222,7 +224,7 @@ pub enum KeyPlace {
 }
 
 /// A key on a PKCS #11 token.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenKeyConfig {
     pub module: PathBuf,
     /// At least one; every one holds the key.
@@ -238,7 +240,7 @@ pub struct TokenKeyConfig {
 }
 
 /// What a token is found by.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenName {
     Label(String),
     Serial(String),
@@ -246,7 +248,7 @@ pub enum TokenName {
 }
 
 /// Where the PIN comes from; never the configuration itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinSource {
     /// None is needed.
     None,
@@ -258,7 +260,7 @@ pub enum PinSource {
 }
 
 /// One CA whose certificates' status is answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerConfig {
     pub name: String,
     pub certificate: PathBuf,
@@ -289,14 +291,14 @@ pub enum ArchiveCutoffConfig {
 }
 
 /// Who may push serials.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushConfig {
     /// Holds the bearer token to be shown.
     pub token_file: PathBuf,
 }
 
 /// Where accepted CRLs are kept, and how they are fetched.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationConfig {
     pub dir: PathBuf,
     /// For one CRL, from the connection to the last octet.
@@ -306,14 +308,14 @@ pub struct RevocationConfig {
 }
 
 /// Where a CRL comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CrlPlace {
     File(PathBuf),
     Url(String),
 }
 
 /// One CRL.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrlConfig {
     /// Where it is, and its mirrors.
     pub places: Vec<CrlPlace>,
@@ -323,7 +325,7 @@ pub struct CrlConfig {
 }
 
 /// Where the delta to a CRL is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeltaConfig {
     None,
     /// In one place, and its mirrors.
@@ -333,7 +335,7 @@ pub enum DeltaConfig {
 }
 
 /// One key that signs status.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponderConfig {
     pub key: KeyConfig,
     /// None: the key is the CA's own.

@@ -67,6 +67,8 @@ struct Shared {
     step: AtomicU64,
     seen: Mutex<Option<(Duration, Instants)>>,
     reset: AtomicBool,
+    /// A new tolerance that the thread has not yet taken up, ns; 0 is none.
+    tolerance: AtomicU64,
     stop: AtomicBool,
     news: Mutex<VecDeque<Transition>>,
 }
@@ -81,6 +83,7 @@ impl ChronyClock {
             step: AtomicU64::new(0),
             seen: Mutex::default(),
             reset: AtomicBool::new(false),
+            tolerance: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             news: Mutex::default(),
         });
@@ -154,6 +157,11 @@ impl Clock for ChronyClock {
 
     fn status(&self) -> Option<Arc<Status>> {
         Some(self.shared.status.load_full())
+    }
+
+    fn tolerate(&self, tolerance: Duration) {
+        let tolerance = u64::try_from(tolerance.as_nanos()).unwrap_or(u64::MAX);
+        self.shared.tolerance.store(tolerance, Ordering::Release);
     }
 
     fn reset(&self) {
@@ -295,6 +303,10 @@ impl Listener {
         };
         let step = seen().take();
         let reset = self.shared.reset.swap(false, Ordering::AcqRel);
+        match self.shared.tolerance.swap(0, Ordering::AcqRel) {
+            0 => {}
+            tolerance => self.discipline.tolerate(Duration::from_nanos(tolerance)),
+        }
         if let Some((by, read)) = step {
             self.discipline.stepped(by, read);
         }

@@ -1,7 +1,10 @@
 //! The clock port over the kernel: [`KernelClock`] asks `adjtimex` at every reading (1.6 us, and never
 //! stale), [`DemoClock`] asks nobody.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
     clock::{
@@ -14,13 +17,16 @@ use crate::{
 /// The system clock as long as the kernel shows that an NTP daemon keeps it.
 #[derive(Debug)]
 pub struct KernelClock {
-    tolerance: Duration,
+    /// Nanoseconds.
+    tolerance: AtomicU64,
 }
 
 impl KernelClock {
     /// `tolerance`: the largest error that some TSU can live with.
-    pub const fn new(tolerance: Duration) -> Self {
-        Self { tolerance }
+    pub fn new(tolerance: Duration) -> Self {
+        Self {
+            tolerance: AtomicU64::new(nanos(tolerance)),
+        }
     }
 }
 
@@ -37,12 +43,21 @@ impl Clock for KernelClock {
             leap: LEAP_STATES.contains(&timex.state)
                 || timex.status & (adjtimex::STA_INS | adjtimex::STA_DEL) != 0,
         };
-        discipline::judge_kernel(&report, self.tolerance)
+        let tolerance = Duration::from_nanos(self.tolerance.load(Ordering::Relaxed));
+        discipline::judge_kernel(&report, tolerance)
+    }
+
+    fn tolerate(&self, tolerance: Duration) {
+        self.tolerance.store(nanos(tolerance), Ordering::Relaxed);
     }
 
     fn reading(&self) -> Seconds {
         Seconds::new(since_1970().as_secs())
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The system clock on its word.

@@ -71,6 +71,16 @@ impl Issuer {
         self.snapshot.load()
     }
 
+    /// Whether an answer that was signed for one of the two is one for the other too, as long as both know the same.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let terms = |one: &Self| (one.unlisted, one.validity, one.archive_cutoff, one.retired);
+        let mut responders = self.responders.iter().zip(&other.responders);
+        self.certificate == other.certificate
+            && terms(self) == terms(other)
+            && self.responders.len() == other.responders.len()
+            && responders.all(|(one, two)| one.is_like(two))
+    }
+
     /// Which responder signs: among those whose turn it is at `now`, the first whose
     /// algorithm the client prefers, else the first. All were configured, so no preference leads to a
     /// weaker signature than the operator allows.

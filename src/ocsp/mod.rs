@@ -61,6 +61,15 @@ impl Responder {
         self.from <= now && now < self.until && self.credential.usable_at(now).is_ok()
     }
 
+    /// Whether `other` answers with the very same certificate and algorithm at the same times.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let algorithm = |one: &Self| one.credential.signer().algorithm();
+        self.credential.certificate() == other.credential.certificate()
+            && self.certificate == other.certificate
+            && algorithm(self) == algorithm(other)
+            && (self.from, self.until) == (other.from, other.until)
+    }
+
     pub const fn credential(&self) -> &Arc<Credential> {
         &self.credential
     }

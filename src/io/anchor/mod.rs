@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
 /// Who anchors what, and how often.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The journal's folder.
     pub dir: PathBuf,

@@ -93,7 +93,7 @@ impl TlsError {
 }
 
 /// Where certificate and key are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
     /// The server's certificate, and the intermediates above it, nearest first.
     pub certificate: PathBuf,
@@ -125,6 +125,8 @@ struct Pair {
     config: Arc<ServerConfig>,
     subject: String,
     not_after: Seconds,
+    /// Where they were read.
+    files: Files,
     /// Of the files, taken before they were read: what changed in between is read again.
     stamps: [Stamp; 2],
 }
@@ -132,7 +134,6 @@ struct Pair {
 /// Who the public side is to TLS clients.
 #[derive(Debug)]
 pub struct Identity {
-    files: Files,
     pair: ArcSwap<Pair>,
 }
 
@@ -142,8 +143,17 @@ impl Identity {
         let pair = Pair::read(&files, now)?;
         Ok(Self {
             pair: ArcSwap::from_pointee(pair),
-            files,
         })
+    }
+
+    /// Takes up what `other` has read, and from where it is renewed from now on. Where it is the same nothing is changed,
+    /// so that clients can resume their sessions.
+    pub fn become_like(&self, other: &Self) {
+        let new = other.pair.load_full();
+        let old = self.pair.load();
+        if (&new.files, new.stamps) != (&old.files, old.stamps) {
+            self.pair.store(new);
+        }
     }
 
     /// For the next handshake.
@@ -153,7 +163,10 @@ impl Identity {
 
     /// Reads both files again. What is in force stays so where they cannot be used.
     fn renew(&self, now: Seconds) -> Result<(), TlsError> {
-        self.pair.store(Arc::new(Pair::read(&self.files, now)?));
+        let old = self.pair.load_full();
+        let new = Arc::new(Pair::read(&old.files, now)?);
+        // A reload may have put another in its place meanwhile.
+        self.pair.compare_and_swap(&old, new);
         Ok(())
     }
 }
@@ -200,6 +213,7 @@ impl Pair {
             config: Arc::new(config),
             subject,
             not_after,
+            files: files.clone(),
             stamps,
         })
     }

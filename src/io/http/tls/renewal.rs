@@ -73,8 +73,9 @@ impl Renewal {
     }
 
     fn look(&mut self, now: Seconds) {
-        let stamps = self.identity.files.stamps();
-        if stamps == self.identity.pair.load().stamps {
+        let before = self.identity.pair.load_full();
+        let stamps = before.files.stamps();
+        if stamps == before.stamps {
             self.told = None;
         } else {
             // Again each second while it fails: a certificate may only be valid later.
@@ -105,7 +106,7 @@ impl Renewal {
             self.ended = Some(pair.not_after);
             tracing::error!(
                 "tls.certificate: {}: the certificate of {} ended at {}, and clients refuse it; renew it",
-                self.identity.files.certificate.display(),
+                pair.files.certificate.display(),
                 pair.subject,
                 pair.not_after
             );
