@@ -31,6 +31,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
         file: _,
         listen: _,
         admin: _,
+        admin_names,
         http,
         tls,
         clock: _,
@@ -47,6 +48,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
             all.push(format!("{what} changed"));
         }
     };
+    tell(*admin_names != old.admin_names, "admin_names");
     tell(*http != old.http, "[http]");
     tell(*tls != old.tls, "[tls]");
     tell(journal.publish != old.journal.publish, "journal.publish");

@@ -1,7 +1,10 @@
 //! From the configuration to parts that are ready to serve: [`assemble`] reads every key, certificate and
-//! CRL, and gives all [`Parts`] or every problem there is.
+//! CRL, takes over what can be from the parts in force ([`Inherited`]), and gives all [`Parts`] or every problem there is.
+
+mod issuers;
 
 use std::{
+    collections::HashMap,
     fmt::Display,
     path::Path,
     sync::Arc,
@@ -9,21 +12,17 @@ use std::{
 };
 
 use aws_lc_rs::rand;
-use zeroize::Zeroizing;
 
 use super::token_key::key_on_token;
 
 use crate::{
     audit::{event::Event, tree::sha256},
     clock::{Clock, Limits},
-    config::{
-        ArchiveCutoffConfig, ClockSource, Config, CrlPlace, DeltaConfig, IssuerConfig, KeyConfig,
-        KeyPlace, Problem, ResponderConfig, SuccessorConfig, TsuConfig,
-    },
+    config::{ClockSource, Config, KeyConfig, KeyPlace, Problem, SuccessorConfig, TsuConfig},
     io::{
         anchor,
         clock_report::{self, ChronyClock, Helper},
-        feed::{Delta, Feed, FeedSettings, IssuedSources, Place, Wanted, kept::Kept},
+        feed::{Followers, Opened},
         http::{
             issued::BearerToken,
             tls::{Files as TlsFiles, Identity, TlsError},
@@ -33,16 +32,16 @@ use crate::{
         pkcs11::{self, Modules},
         softkey,
     },
-    ocsp::{
-        Responder,
-        issuer::{ArchiveCutoff, Issuer, Issuers},
-    },
+    ocsp::issuer::Issuers,
     signing::{
         Signer,
         credential::{Credential, Role},
     },
-    tsa::{Tsu, TsuSpec, set::TsuSet},
-    wire::{certificate::Certificate, time::Seconds},
+    tsa::{Tsu, TsuSpec, sequence::Sequence, set::TsuSet},
+    wire::{
+        certificate::{Certificate, PublicKey},
+        time::Seconds,
+    },
 };
 
 /// How far the clock may be off where there is no TSU to say so: OCSP has whole seconds.
@@ -52,18 +51,61 @@ const STATUS_TOLERANCE: Duration = Duration::from_secs(1);
 pub struct Parts {
     pub tsus: Option<TsuSet>,
     pub issuers: Option<Issuers>,
-    pub feeds: Vec<Feed>,
-    /// For each feed the issuer's name and the token that pushes serials to it, if that is wanted.
-    pub push_tokens: Vec<Option<(String, BearerToken)>>,
+    /// Of each issuer, in their order.
+    pub feeds: Vec<Opened>,
+    /// By issuer's name the token that pushes serials to it, where that is wanted.
+    pub push_tokens: Vec<(String, BearerToken)>,
     /// Who time-stamps the log's checkpoints.
     pub anchor: Option<anchor::Settings>,
     /// Who the public side is to TLS clients, where they are served.
     pub tls: Option<Arc<Identity>>,
-    pub clock: Arc<dyn Clock>,
+    /// How far the clock may be off at most.
+    pub tolerance: Duration,
     /// What is no error but should be known.
     pub cautions: Vec<String>,
     /// The certificates that sign, or will.
     pub certificates: Vec<Event>,
+    /// The keys on tokens, for the next configuration.
+    pub token_keys: Vec<TokenKey>,
+}
+
+/// A key on a token with its sessions.
+#[derive(Debug, Clone)]
+pub struct TokenKey {
+    config: KeyConfig,
+    signer: Arc<dyn Signer>,
+}
+
+/// What parts in force before have left.
+pub struct Inherited<'a> {
+    pub modules: &'a Modules,
+    pub followers: &'a mut Followers,
+    /// Each TSU's last genTime, by its name.
+    pub sequences: HashMap<String, Arc<Sequence>>,
+    pub token_keys: Vec<TokenKey>,
+}
+
+impl<'a> Inherited<'a> {
+    /// Nothing, as at a start.
+    pub fn nothing(modules: &'a Modules, followers: &'a mut Followers) -> Self {
+        Self {
+            modules,
+            followers,
+            sequences: HashMap::new(),
+            token_keys: Vec::new(),
+        }
+    }
+}
+
+impl Inherited<'_> {
+    /// The key that is configured just like this, with its sessions. Each goes to one user only.
+    fn take_token_key(&mut self, key: &KeyConfig, public: &PublicKey) -> Option<Arc<dyn Signer>> {
+        let mut known = self.token_keys.iter();
+        let at = known.position(|known| {
+            known.config == *key && known.signer.public_key().spki() == public.spki()
+        })?;
+        Some(self.token_keys.swap_remove(at).signer)
+    }
 }
 
 /// Where a key and what certifies it are found.
@@ -78,23 +120,29 @@ struct Files<'a> {
 /// Collects problems, so that all are told at once.
 struct Assembly<'a> {
     config: &'a Config,
-    modules: &'a Modules,
+    inherited: Inherited<'a>,
     now: Seconds,
     problems: Vec<Problem>,
+    cautions: Vec<String>,
     certificates: Vec<Event>,
+    push_tokens: Vec<(String, BearerToken)>,
+    token_keys: Vec<TokenKey>,
 }
 
 /// Reads and proves everything that `config` names.
-pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem>> {
+pub fn assemble(config: &Config, inherited: Inherited<'_>) -> Result<Parts, Vec<Problem>> {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let mut assembly = Assembly {
         config,
-        modules,
+        inherited,
         now: Seconds::new(since_1970.as_secs()),
         problems: Vec::new(),
+        cautions: Vec::new(),
         certificates: Vec::new(),
+        push_tokens: Vec::new(),
+        token_keys: Vec::new(),
     };
     assembly.check_journal();
     let tls = assembly.tls();
@@ -105,27 +153,30 @@ pub fn assemble(config: &Config, modules: &Modules) -> Result<Parts, Vec<Problem
         .flat_map(TsuSet::all)
         .map(|tsu| tsu.terms().tolerance())
         .max();
-    let mut push_tokens = Vec::new();
-    let (issuers, feeds, cautions) = assembly.issuers(&mut push_tokens);
+    let (issuers, feeds) = assembly.issuers();
     if !assembly.problems.is_empty() {
         return Err(assembly.problems);
     }
-    let tolerance = tolerance.unwrap_or(STATUS_TOLERANCE);
-    let clock: Arc<dyn Clock> = match config.clock.source {
-        ClockSource::Chrony => Arc::new(chrony(config, tolerance)?),
-        ClockSource::Kernel => Arc::new(KernelClock::new(tolerance)),
-        ClockSource::Unproven => Arc::new(DemoClock),
-    };
     Ok(Parts {
         tsus,
         issuers,
         feeds,
-        push_tokens,
+        push_tokens: assembly.push_tokens,
         anchor,
         tls,
-        clock,
-        cautions,
+        tolerance: tolerance.unwrap_or(STATUS_TOLERANCE),
+        cautions: assembly.cautions,
         certificates: assembly.certificates,
+        token_keys: assembly.token_keys,
+    })
+}
+
+/// The clock that `config` names, which may be off by `tolerance`.
+pub fn clock(config: &Config, tolerance: Duration) -> Result<Arc<dyn Clock>, Vec<Problem>> {
+    Ok(match config.clock.source {
+        ClockSource::Chrony => Arc::new(chrony(config, tolerance)?),
+        ClockSource::Kernel => Arc::new(KernelClock::new(tolerance)),
+        ClockSource::Unproven => Arc::new(DemoClock),
     })
 }
 
@@ -230,10 +281,7 @@ impl Assembly<'_> {
             qualified: tsu.qualified,
             code_signing: tsu.code_signing,
         };
-        let mut entropy = [0; 10];
-        let drawn = rand::fill(&mut entropy)
-            .map_err(|_| "the system gives no random numbers, which serials need");
-        self.take(field, drawn)?;
+        let sequence = self.sequence(field, &tsu.name)?;
         let files = Files {
             key: &tsu.key,
             certificate: Some(&tsu.certificate),
@@ -246,173 +294,20 @@ impl Assembly<'_> {
         self.check_no_gap(field, &credential, successor.as_ref());
         self.take(
             &at("accuracy"),
-            Tsu::new(spec, credential, successor, entropy),
+            Tsu::new(spec, credential, successor, sequence),
         )
     }
 
-    fn issuers(
-        &mut self,
-        push_tokens: &mut Vec<Option<(String, BearerToken)>>,
-    ) -> (Option<Issuers>, Vec<Feed>, Vec<String>) {
-        let (mut issuers, mut feeds, mut cautions) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, issuer) in self.config.issuers.iter().enumerate() {
-            let field = format!("issuer[{index}]");
-            let token = self.push_token(&field, issuer);
-            if let Some((issuer, feed)) = self.issuer(&field, issuer) {
-                if let Some(missing) = issuer.snapshot().uncovered() {
-                    cautions.push(format!(
-                        "{field}.crl: no CRL covers {missing}; right only if `{}` issues none",
-                        issuer.name
-                    ));
-                }
-                push_tokens.push(token.map(|token| (issuer.name.clone(), token)));
-                issuers.push(issuer);
-                feeds.push(feed);
-            }
+    /// Where the serials and times of the TSU of this name go on.
+    fn sequence(&mut self, field: &str, name: &str) -> Option<Arc<Sequence>> {
+        if let Some(sequence) = self.inherited.sequences.get(name) {
+            return Some(Arc::clone(sequence));
         }
-        if issuers.is_empty() {
-            return (None, feeds, cautions);
-        }
-        (self.take("issuer", Issuers::new(issuers)), feeds, cautions)
-    }
-
-    fn issuer(&mut self, field: &str, issuer: &IssuerConfig) -> Option<(Issuer, Feed)> {
-        let at = |name: &str| format!("{field}.{name}");
-        let certificate = self.certificate(&at("certificate"), &issuer.certificate)?;
-        let mut responders = Vec::new();
-        let mut complete = true;
-        for (index, responder) in issuer.responders.iter().enumerate() {
-            let field = at(&format!("responder[{index}]"));
-            match self.responder(&field, responder, &certificate) {
-                Some(present_and_next) => responders.extend(present_and_next),
-                None => complete = false,
-            }
-        }
-        let mut crls = Vec::new();
-        for crl in &issuer.crls {
-            let places = self.places(&at("crl"), &crl.places);
-            let delta = match &crl.delta {
-                DeltaConfig::None => Some(Delta::None),
-                DeltaConfig::Freshest => Some(Delta::Freshest),
-                DeltaConfig::At(places) => self.places(&at("crl"), places).map(Delta::At),
-            };
-            match (places, delta) {
-                (Some(places), Some(delta)) => crls.push(Wanted {
-                    places,
-                    delta,
-                    distribution_point: crl.distribution_point.clone(),
-                }),
-                _ => complete = false,
-            }
-        }
-        let revocation = &self.config.revocation;
-        let kept = Kept::new(revocation.dir.clone());
-        let pushed = kept.path(&certificate, "", 0).with_extension("issued");
-        let issued = IssuedSources {
-            paths: issuer.issued.clone(),
-            pushed: issuer.issued_push.is_some().then_some(pushed),
-            shards: issuer
-                .crls
-                .iter()
-                .filter_map(|crl| crl.distribution_point.clone())
-                .collect(),
-        };
-        let opened = Feed::open(FeedSettings {
-            name: issuer.name.clone(),
-            issuer: certificate.clone(),
-            crls,
-            issued,
-            kept,
-            fetch_time: revocation.fetch_timeout,
-            largest: revocation.largest_crl,
-            compromised: issuer.compromised,
-        });
-        let feed = match opened {
-            Ok(feed) => feed,
-            Err(errors) => {
-                for error in errors {
-                    self.wrong(&at("crl"), error);
-                }
-                return None;
-            }
-        };
-        if !complete {
-            return None;
-        }
-        let issuer = Issuer {
-            name: issuer.name.clone(),
-            snapshot: Arc::clone(feed.snapshot()),
-            unlisted: issuer.unlisted,
-            validity: issuer.validity.as_secs(),
-            archive_cutoff: match issuer.archive_cutoff {
-                ArchiveCutoffConfig::None => ArchiveCutoff::None,
-                ArchiveCutoffConfig::NotBefore => ArchiveCutoff::Since(certificate.not_before()),
-                ArchiveCutoffConfig::Period(period) => ArchiveCutoff::Period(period.as_secs()),
-            },
-            retired: issuer.retired,
-            responders,
-            certificate,
-        };
-        Some((issuer, feed))
-    }
-
-    fn places(&mut self, field: &str, places: &[CrlPlace]) -> Option<Vec<Place>> {
-        let mut read = Vec::new();
-        for place in places {
-            read.push(match place {
-                CrlPlace::File(path) => Place::File(path.clone()),
-                CrlPlace::Url(text) => {
-                    let url = http_client::url(text).map_err(|what| format!("`{text}` {what}"));
-                    Place::Url(self.take(field, url)?)
-                }
-            });
-        }
-        Some(read)
-    }
-
-    fn push_token(&mut self, field: &str, issuer: &IssuerConfig) -> Option<BearerToken> {
-        let path = &issuer.issued_push.as_ref()?.token_file;
-        let field = format!("{field}.issued_push.token_file");
-        let said = |error: &dyn Display| format!("{}: {error}", path.display());
-        let text = std::fs::read_to_string(path).map(Zeroizing::new);
-        let text = text.map_err(|error| said(&format_args!("cannot be read: {error}")));
-        let text = self.take(&field, text)?;
-        let token = BearerToken::new(&text).map_err(|error| said(&error));
-        self.take(&field, token)
-    }
-
-    fn responder(
-        &mut self,
-        field: &str,
-        responder: &ResponderConfig,
-        issuer: &Certificate,
-    ) -> Option<Vec<Responder>> {
-        let delegated = responder.certificate.is_some();
-        let role = if delegated {
-            Role::DelegatedResponder { issuer }
-        } else {
-            Role::IssuerItself
-        };
-        let files = Files {
-            key: &responder.key,
-            certificate: responder.certificate.as_deref(),
-            own: (!delegated).then_some(issuer),
-            chain: None,
-        };
-        let credential = self.credential(field, role, &files, self.now);
-        let successor = self.successor(field, role, responder.successor.as_ref());
-        let (credential, successor) = (credential?, successor?);
-        self.check_no_gap(field, &credential, successor.as_ref());
-        let present = Responder::new(credential, delegated);
-        Some(match successor {
-            None => vec![present],
-            Some((from, credential)) => {
-                vec![
-                    present.ending(from),
-                    Responder::new(credential, delegated).starting(from),
-                ]
-            }
-        })
+        let mut entropy = [0; 10];
+        let drawn = rand::fill(&mut entropy)
+            .map_err(|_| "the system gives no random numbers, which serials need");
+        self.take(field, drawn)?;
+        Some(Arc::new(Sequence::new(entropy)))
     }
 
     /// A key and its certificate, shown to belong together and to be fit for `role` at `when`.
@@ -507,10 +402,21 @@ impl Assembly<'_> {
                 self.take(field, softkey::load(path, key.signature, threads))
             }
             KeyPlace::Token(token) => {
-                let token = self.take(field, key_on_token(token))?;
                 let public = certificate?.public_key();
-                let signer = pkcs11::open(self.modules, &token, public, key.signature);
-                self.take(field, signer)
+                let signer = match self.inherited.take_token_key(key, public) {
+                    Some(signer) => signer,
+                    None => {
+                        let token = self.take(field, key_on_token(token))?;
+                        let modules = self.inherited.modules;
+                        let signer = pkcs11::open(modules, &token, public, key.signature);
+                        self.take(field, signer)?
+                    }
+                };
+                self.token_keys.push(TokenKey {
+                    config: key.clone(),
+                    signer: Arc::clone(&signer),
+                });
+                Some(signer)
             }
         }
     }

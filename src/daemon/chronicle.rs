@@ -1,5 +1,5 @@
-//! What the journal is told beside tokens: [`started`] at the start, and [`Chronicle`] what happens meanwhile, on
-//! a thread of its own: the clock proven or lost, our own certificates revoked, refusals by count, and what
+//! What the journal is told beside tokens: [`started`] and [`configured`] at the start, the latter at each reload too, and
+//! [`Chronicle`] what happens meanwhile, on a thread of its own: the clock proven or lost, our own certificates revoked, refusals by count, and what
 //! `gnomon keys` has left in the journal's inbox.
 
 use std::{
@@ -14,7 +14,7 @@ use crate::{
     clock::{Basis, Clock, Transition},
     config::Config,
     io::{
-        feed::Orders,
+        feed::{Orders, World},
         journal::{
             Journal,
             inbox::{Inbox, Request},
@@ -41,11 +41,15 @@ const LEAP_TABLE: Duration = Duration::from_secs(3_600);
 /// Over how long refusals are counted for one record.
 const REFUSALS: Duration = Duration::from_secs(60);
 
-/// Puts on record that the appliance begins to serve, with what.
-pub fn started(journal: &Journal, config: &Config, certificates: &[Event]) {
+/// Puts on record that the appliance begins to serve.
+pub fn started(journal: &Journal) {
     journal.note(&Event::Started {
         version: env!("CARGO_PKG_VERSION"),
     });
+}
+
+/// Puts on record by what configuration is served from now on, and which certificates sign.
+pub fn configured(journal: &Journal, config: &Config, certificates: &[Event]) {
     // It was read a moment ago; where it is gone since, the record shows the digest of nothing.
     let content = std::fs::read(&config.file).unwrap_or_default();
     journal.note(&Event::Configuration {
@@ -57,42 +61,48 @@ pub fn started(journal: &Journal, config: &Config, certificates: &[Event]) {
     }
 }
 
+/// What a configuration has to be watched.
+pub struct Subjects {
+    /// The TSUs whose refusals are counted.
+    pub tsus: Vec<String>,
+    pub own_certificates: OwnCertificates,
+    pub feeds: Orders,
+}
+
 /// The thread.
-#[derive(Debug)]
 pub struct Chronicle {
-    stop: mpsc::Sender<()>,
-    thread: JoinHandle<()>,
+    eyes: Eyes,
+    /// Where a configuration that has come into force is told, and the thread; none once it is stopped.
+    thread: Option<(mpsc::Sender<Subjects>, JoinHandle<()>)>,
 }
 
 impl Chronicle {
     pub fn begin(
-        journal: Journal,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-        tsus: Vec<String>,
-        own_certificates: OwnCertificates,
-        (inbox, feeds): (Inbox, Orders),
+        world: &World,
+        subjects: Subjects,
+        inbox: Inbox,
         leap_table: Option<PathBuf>,
     ) -> std::io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
+        let (changes, changed) = mpsc::channel();
+        let eyes = Eyes {
+            journal: world.journal.clone(),
+            clock: Arc::clone(&world.clock),
+            metrics: Arc::clone(&world.metrics),
+        };
         let mut watch = Watch {
-            journal,
-            clock,
-            metrics,
-            own_certificates,
+            eyes: eyes.clone(),
+            own_certificates: OwnCertificates::default(),
             inbox,
-            feeds,
+            feeds: subjects.feeds.clone(),
             proven: None,
             unproven_since: Some(Instant::now()),
             leap_table,
             table_read: None,
-            refused: tsus
-                .iter()
-                .flat_map(|tsu| outcomes().map(|outcome| (tsu.clone(), outcome, 0)))
-                .collect(),
+            refused: Vec::new(),
         };
         // Before anything is served: what was revoked while the appliance stood still must not sign even once.
-        watch.look_at_own_certificates();
+        eyes.look_at(&subjects.own_certificates);
+        watch.change(subjects);
         let thread = std::thread::Builder::new().name("chronicle".into());
         let thread = thread.spawn(move || {
             let mut counted = Instant::now();
@@ -102,18 +112,33 @@ impl Chronicle {
                     watch.count_refusals();
                     counted = Instant::now();
                 }
-                if stopped.recv_timeout(LOOK) != Err(mpsc::RecvTimeoutError::Timeout) {
-                    break watch.count_refusals();
+                match changed.recv_timeout(LOOK) {
+                    Ok(subjects) => watch.change(subjects),
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => break watch.count_refusals(),
                 }
             }
         })?;
-        Ok(Self { stop, thread })
+        Ok(Self {
+            eyes,
+            thread: Some((changes, thread)),
+        })
+    }
+
+    /// Watches these from now on. What is revoked among them has stopped when this returns, and so before they serve.
+    pub fn change(&self, subjects: Subjects) {
+        self.eyes.look_at(&subjects.own_certificates);
+        if let Some((changes, _)) = &self.thread {
+            let _ = changes.send(subjects);
+        }
     }
 
     /// Puts the last refusals on record and ends.
-    pub fn stop(self) {
-        drop(self.stop);
-        let _ = self.thread.join();
+    pub fn stop(&mut self) {
+        if let Some((changes, thread)) = self.thread.take() {
+            drop(changes);
+            let _ = thread.join();
+        }
     }
 }
 
@@ -219,10 +244,26 @@ fn alarm(change: &Change) {
     }
 }
 
-struct Watch {
+/// What a look needs.
+#[derive(Clone)]
+struct Eyes {
     journal: Journal,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+}
+
+impl Eyes {
+    fn look_at(&self, own_certificates: &OwnCertificates) {
+        for change in own_certificates.look(self.clock.reading()) {
+            self.journal.note(&change.event());
+            alarm(&change);
+        }
+        self.metrics.own_certificates(own_certificates.revoked());
+    }
+}
+
+struct Watch {
+    eyes: Eyes,
     own_certificates: OwnCertificates,
     inbox: Inbox,
     feeds: Orders,
@@ -236,21 +277,33 @@ struct Watch {
 }
 
 impl Watch {
+    fn change(&mut self, subjects: Subjects) {
+        self.own_certificates = subjects.own_certificates;
+        self.feeds = subjects.feeds;
+        for tsu in subjects.tsus {
+            if self.refused.iter().any(|(known, ..)| *known == tsu) {
+                continue;
+            }
+            let fresh = outcomes().map(|outcome| (tsu.clone(), outcome, 0));
+            self.refused.extend(fresh);
+        }
+    }
+
     fn look(&mut self) {
-        self.look_at_own_certificates();
-        self.metrics.journal(self.journal.figures());
-        self.metrics.sample();
-        match self.clock.news() {
+        self.eyes.look_at(&self.own_certificates);
+        self.eyes.metrics.journal(self.eyes.journal.figures());
+        self.eyes.metrics.sample();
+        match self.eyes.clock.news() {
             Some(news) => {
                 for transition in news {
                     let event = event(&transition);
                     say(&transition);
-                    self.journal.note(&event);
+                    self.eyes.journal.note(&event);
                 }
             }
             None => self.look_at_plain_clock(),
         }
-        let time = self.clock.trusted();
+        let time = self.eyes.clock.trusted();
         if let (Err(unproven), Some(begun)) = (&time, self.unproven_since)
             && begun.elapsed() >= PATIENCE
         {
@@ -261,10 +314,12 @@ impl Watch {
         if time.is_ok() {
             self.unproven_since = None;
         }
-        self.metrics.clock(&time, self.clock.status().as_deref());
-        for request in self.inbox.take(&self.journal) {
+        self.eyes
+            .metrics
+            .clock(&time, self.eyes.clock.status().as_deref());
+        for request in self.inbox.take(&self.eyes.journal) {
             match request {
-                Request::ResetClock => self.clock.reset(),
+                Request::ResetClock => self.eyes.clock.reset(),
                 Request::ResetMarks { issuer, source } => self.feeds.reset(&issuer, source),
             }
         }
@@ -277,22 +332,13 @@ impl Watch {
         }
     }
 
-    fn look_at_own_certificates(&self) {
-        for change in self.own_certificates.look(self.clock.reading()) {
-            self.journal.note(&change.event());
-            alarm(&change);
-        }
-        self.metrics
-            .own_certificates(self.own_certificates.revoked());
-    }
-
     /// A clock that keeps no account of itself.
     fn look_at_plain_clock(&mut self) {
-        let time = self.clock.trusted();
+        let time = self.eyes.clock.trusted();
         if self.proven.replace(time.is_ok()) == Some(time.is_ok()) {
             return;
         }
-        self.journal.note(&match time {
+        self.eyes.journal.note(&match time {
             Ok(time) => match time.basis() {
                 Basis::Proven => Event::ClockProven {
                     bound_us: micros(time.bound()),
@@ -312,9 +358,9 @@ impl Watch {
             return;
         };
         let expiry = leap_table::expiry(path);
-        self.metrics.leap_table(expiry.as_ref().ok().copied());
+        self.eyes.metrics.leap_table(expiry.as_ref().ok().copied());
         match expiry {
-            Ok(expiry) if expiry > self.clock.reading() => {}
+            Ok(expiry) if expiry > self.eyes.clock.reading() => {}
             Ok(expiry) => tracing::warn!(
                 "{}: the table of leap seconds has expired on {expiry}; update the package tzdata",
                 path.display()
@@ -325,10 +371,10 @@ impl Watch {
 
     fn count_refusals(&mut self) {
         for (tsu, outcome, recorded) in &mut self.refused {
-            let total = self.metrics.refusals(tsu, *outcome);
+            let total = self.eyes.metrics.refusals(tsu, *outcome);
             let count = total.saturating_sub(*recorded);
             if count > 0 {
-                self.journal.note(&Event::Refusals {
+                self.eyes.journal.note(&Event::Refusals {
                     tsu: tsu.clone(),
                     failure: outcome.label().to_owned(),
                     count,

@@ -44,15 +44,22 @@ const WAITERS: usize = 4_096;
 pub struct Statuses {
     issuers: Issuers,
     clock: Arc<dyn Clock>,
+    kept: Arc<Kept>,
+    nonce: bool,
+    flights: Flights<Result<Arc<Sealed>, ErrorStatus>>,
+    trouble: Trouble,
+}
+
+/// The answers that were signed before, by places among the issuers.
+struct Kept {
     answers: SealedAnswers,
     /// Answers about strangers, apart, so that no flood of serials pushes out real ones.
     strangers: SealedAnswers,
     budget: Budget,
     /// What the process before this one has left and nobody has asked for yet.
     saved: SavedAnswers,
-    nonce: bool,
-    flights: Flights<Result<Arc<Sealed>, ErrorStatus>>,
-    trouble: Trouble,
+    /// About how many are kept.
+    most: usize,
 }
 
 /// What goes back to the client.
@@ -149,13 +156,38 @@ impl Statuses {
         nonce: bool,
         sealed_answers: usize,
     ) -> Self {
-        Self {
-            issuers,
-            clock,
+        let kept = Kept {
             answers: SealedAnswers::new(sealed_answers),
             strangers: SealedAnswers::new(strangers::most_answers(sealed_answers)),
             budget: Budget::default(),
             saved: SavedAnswers::new(sealed_answers),
+            most: sealed_answers,
+        };
+        Self::with(Arc::new(kept), issuers, clock, nonce)
+    }
+
+    /// What takes the place of `self` under another configuration, with what it has signed: the store itself where all of
+    /// it still stands for the same, else what was saved as for a restart, to be verified when somebody asks.
+    pub fn succeeded(&self, issuers: Issuers, nonce: bool, sealed_answers: usize) -> Self {
+        let clock = Arc::clone(&self.clock);
+        let mut pairs = self.issuers.all().iter().zip(issuers.all());
+        // Sealed answers know their issuer by its place, so each must have kept its own.
+        let goes_on = self.kept.most == sealed_answers
+            && self.issuers.all().len() <= issuers.all().len()
+            && pairs.all(|(old, new)| old.is_like(new));
+        if goes_on {
+            return Self::with(Arc::clone(&self.kept), issuers, clock, nonce);
+        }
+        let new = Self::new(issuers, clock, nonce, sealed_answers);
+        new.take_back(self.to_save());
+        new
+    }
+
+    fn with(kept: Arc<Kept>, issuers: Issuers, clock: Arc<dyn Clock>, nonce: bool) -> Self {
+        Self {
+            issuers,
+            clock,
+            kept,
             nonce,
             flights: Flights::new(WAITERS),
             trouble: Trouble::new("ocsp"),
@@ -301,8 +333,8 @@ impl Statuses {
         serial: &[u8],
         responder: Option<usize>,
     ) -> Option<Arc<Sealed>> {
-        let found = self.answers.find(key);
-        let sealed = found.or_else(|| self.strangers.find(key))?;
+        let found = self.kept.answers.find(key);
+        let sealed = found.or_else(|| self.kept.strangers.find(key))?;
         let issuer = self.issuers.at(sealed.issuer)?;
         let now = self.clock.reading();
         let expected = responder.unwrap_or_else(|| issuer.responder(std::iter::empty(), now));
@@ -330,9 +362,9 @@ impl Statuses {
         let sealed = signed.sealed(question);
         // A serial may have come onto the list since, or gone from it.
         let (here, not_here) = if is_stranger {
-            (&self.strangers, &self.answers)
+            (&self.kept.strangers, &self.kept.answers)
         } else {
-            (&self.answers, &self.strangers)
+            (&self.kept.answers, &self.kept.strangers)
         };
         here.keep(key, Arc::clone(&sealed));
         not_here.remove(key);
@@ -350,7 +382,7 @@ impl Statuses {
         let now = self.clock.reading();
         let judgement = question.judge(&issuer.snapshot(), now)?;
         let share = if judgement.is_stranger {
-            self.budget.take(now).ok_or(Failure::Strangers)?;
+            self.kept.budget.take(now).ok_or(Failure::Strangers)?;
             Share::WhenIdle
         } else {
             share

@@ -9,6 +9,8 @@ pub mod sequence;
 pub mod set;
 pub mod signatory;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{
@@ -48,18 +50,18 @@ pub struct Tsu {
     /// Who signs from when on.
     successor: Option<(Seconds, Signatory)>,
     terms: Terms,
-    sequence: Sequence,
+    sequence: Arc<Sequence>,
     extensions: Vec<u8>,
 }
 
 impl Tsu {
-    /// `successor`: who takes over, and when. `entropy` goes into every serial: the first bit is dropped, 79
-    /// stay.
+    /// `successor`: who takes over, and when. `sequence` is that of the TSU whose place this one takes, so that genTime
+    /// never runs back between the two, or a new one.
     pub fn new(
         spec: TsuSpec,
         credential: Credential,
         successor: Option<(Seconds, Credential)>,
-        entropy: [u8; 10],
+        sequence: Arc<Sequence>,
     ) -> Result<Self, TermsError> {
         let extensions = if spec.qualified {
             tst_info::qualified_extension()
@@ -72,7 +74,7 @@ impl Tsu {
                 .map(|(from, credential)| (from, Signatory::new(credential, &spec))),
             demo: spec.demo,
             terms: Terms::new(&spec)?,
-            sequence: Sequence::new(entropy),
+            sequence,
             extensions,
             name: spec.name,
         })
@@ -108,7 +110,7 @@ impl Tsu {
         &self.terms
     }
 
-    pub const fn sequence(&self) -> &Sequence {
+    pub const fn sequence(&self) -> &Arc<Sequence> {
         &self.sequence
     }
 

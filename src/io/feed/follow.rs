@@ -1,14 +1,15 @@
 //! The threads that keep feeds current, one for each issuer, so that no CA's server holds up another's CRL:
-//! [`follow`] starts them, [`Orders`] tells them what to do. What takes long, they leave to a [`Reader`].
+//! [`follow`] starts one. What takes long, it leaves to a [`Reader`].
 
 use std::{
+    collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::{Feed, kept::Kind, reader::Reader};
@@ -24,9 +25,6 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the store is told how far the journal need not be read again.
 const JOURNAL_READ: Duration = Duration::from_secs(600);
 
-/// Entries of the ledger that are shown.
-const SHOWN: usize = 50;
-
 /// What the threads work with beside their feeds.
 #[derive(Clone)]
 pub struct World {
@@ -36,31 +34,24 @@ pub struct World {
     pub store: Store,
 }
 
-/// The threads; [`Followers::stop`] ends them.
+/// A thread that keeps one feed current.
 #[derive(Debug)]
-pub struct Followers {
-    orders: Orders,
+pub(super) struct Following {
+    line: Arc<Line>,
     stop: watch::Sender<bool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-/// Tells the threads what to do, and what they have.
-#[derive(Debug, Clone)]
-pub struct Orders {
-    feeds: Arc<[Line]>,
-    store: Store,
+    thread: JoinHandle<Option<Feed>>,
 }
 
 /// To one thread.
 #[derive(Debug)]
-struct Line {
-    issuer: String,
-    orders: mpsc::UnboundedSender<Order>,
-    overview: Arc<Mutex<Value>>,
+pub(super) struct Line {
+    pub(super) issuer: String,
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+    pub(super) overview: Arc<Mutex<Value>>,
 }
 
 #[derive(Debug)]
-enum Order {
+pub(super) enum Order {
     /// Look at every source now.
     Look,
     Reset {
@@ -68,83 +59,51 @@ enum Order {
     },
 }
 
-impl Orders {
-    /// Has every source looked at, whenever it would be due.
-    pub fn look(&self) {
-        for line in &*self.feeds {
-            let _ = line.orders.send(Order::Look);
-        }
+impl Following {
+    pub(super) const fn line(&self) -> &Arc<Line> {
+        &self.line
     }
 
-    /// Lets the CRL numbers of an issuer go back, those of one source or of all.
-    pub fn reset(&self, issuer: &str, source: Option<String>) {
-        match self.feeds.iter().find(|line| line.issuer == issuer) {
-            Some(line) => {
-                let _ = line.orders.send(Order::Reset { source });
-            }
-            None => tracing::error!("`gnomon crl reset-mark`: there is no issuer `{issuer}` here"),
-        }
-    }
-
-    /// What every source has, and the last entries of the ledger.
-    pub fn overview(&self) -> Value {
-        let show = |line: &Line| {
-            let overview = line.overview.lock();
-            overview.unwrap_or_else(PoisonError::into_inner).clone()
-        };
-        let issuers: Vec<_> = self.feeds.iter().map(show).collect();
-        json!({ "issuers": issuers, "ledger": self.store.ledger(SHOWN) })
-    }
-}
-
-impl Followers {
-    pub const fn orders(&self) -> &Orders {
-        &self.orders
-    }
-
-    /// Waits until the threads have ended: after what they are reading, but not what they are fetching.
-    pub fn stop(self) {
+    /// Tells it to end. It does so after what it is reading, but drops what it is fetching.
+    pub(super) fn end(&self) {
         self.stop.send_replace(true);
-        for thread in self.threads {
-            let _ = thread.join();
-        }
-        self.orders.store.flush();
+    }
+
+    /// Ends it, and waits for its feed; none where the thread has panicked.
+    pub(super) fn ended(self) -> Option<Feed> {
+        self.end();
+        self.thread.join().ok().flatten()
     }
 }
 
-/// Keeps `feeds` current, and puts on record what was accepted and refused.
-pub fn follow(feeds: Vec<Feed>, world: &World) -> io::Result<Followers> {
+/// Keeps `feed` current, and puts on record what was accepted and refused.
+pub(super) fn follow(feed: Feed, world: &World) -> io::Result<Following> {
     let (stop, stopped) = watch::channel(false);
-    let (mut threads, mut lines) = (Vec::new(), Vec::new());
-    for feed in feeds {
-        let (sender, orders) = mpsc::unbounded_channel();
-        let overview = Arc::new(Mutex::new(feed.overview()));
-        lines.push(Line {
-            issuer: feed.name.clone(),
-            orders: sender,
-            overview: Arc::clone(&overview),
-        });
-        let follower = Follower {
-            reader: Reader::start(stopped.clone())?,
-            world: world.clone(),
-            overview,
-            orders,
-            stopped: stopped.clone(),
-            told: None,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let thread = std::thread::Builder::new().name("feed".into());
-        threads.push(thread.spawn(move || runtime.block_on(follower.follow(feed)))?);
-    }
-    Ok(Followers {
-        orders: Orders {
-            feeds: lines.into(),
-            store: world.store.clone(),
-        },
+    let (sender, orders) = mpsc::unbounded_channel();
+    let overview = Arc::new(Mutex::new(feed.overview()));
+    let line = Line {
+        issuer: feed.name.clone(),
+        orders: sender,
+        overview: Arc::clone(&overview),
+    };
+    let follower = Follower {
+        reader: Reader::start(stopped.clone())?,
+        world: world.clone(),
+        overview,
+        orders,
+        stopped,
+        told: None,
+        failures: HashMap::new(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new().name("feed".into());
+    let thread = thread.spawn(move || runtime.block_on(follower.follow(feed)))?;
+    Ok(Following {
+        line: Arc::new(line),
         stop,
-        threads,
+        thread,
     })
 }
 
@@ -156,15 +115,19 @@ struct Follower {
     stopped: watch::Receiver<bool>,
     /// When the store was last told of the journal.
     told: Option<Instant>,
+    /// How many of each source's failures were counted.
+    failures: HashMap<String, u64>,
 }
 
 impl Follower {
-    async fn follow(mut self, mut feed: Feed) {
+    /// Gives the feed back when it is told to stop; none where what reads it has died.
+    async fn follow(mut self, mut feed: Feed) -> Option<Feed> {
         let mut stop = self.stopped.clone();
         loop {
             let now = self.world.clock.trusted().ok().map(|time| time.seconds());
             let Some(looked) = self.reader.look(feed, now).await else {
-                return tracing::error!("the thread that reads CRLs has died; start gnomon anew");
+                tracing::error!("the thread that reads CRLs has died; start gnomon anew");
+                return None;
             };
             feed = looked.feed;
             for error in looked.errors {
@@ -187,6 +150,7 @@ impl Follower {
         }
         self.told = None;
         self.put_on_record(&mut feed);
+        Some(feed)
     }
 
     /// The store first: what the journal says of marks up to a number need not be read again once the store knows.
@@ -211,13 +175,16 @@ impl Follower {
         self.world.store.flush();
     }
 
-    fn show(&self, feed: &Feed) {
+    fn show(&mut self, feed: &Feed) {
         for slot in &feed.slots {
             let base = (&slot.base, Kind::Complete);
             let delta = slot.delta.iter().map(|delta| (delta, Kind::Delta));
             for (source, kind) in std::iter::once(base).chain(delta) {
                 let (name, crl) = (source.name(), slot.crl(kind));
-                self.world.metrics.crl(&name, crl, source.all_failures);
+                let counted = self.failures.get(&name).copied().unwrap_or(0);
+                let new = source.all_failures.saturating_sub(counted);
+                self.world.metrics.crl(&name, crl, new);
+                self.failures.insert(name, source.all_failures);
             }
         }
         let mut overview = self.overview.lock();

@@ -24,7 +24,7 @@ use crate::{
 const LONGEST_LINE: u64 = 4 << 10;
 
 /// Where serials come from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IssuedSources {
     /// List files and folders of certificates.
     pub paths: Vec<PathBuf>,

@@ -17,7 +17,7 @@ use crate::{
 const CHUNK: usize = 32 << 20;
 
 /// The folder. It is made with the first CRL that is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept(PathBuf);
 
 /// Complete CRLs and deltas have high-water marks each of their own, since a CA may issue both with one number.

@@ -1,11 +1,12 @@
 //! Revocation data from files and by HTTP: [`Feed`] holds one issuer's sources, reads or fetches them again
 //! when that is due, and swaps in a new snapshot only when everything read anew has been verified and kept.
-//! [`follow()`] keeps all feeds current on threads of their own.
+//! [`Followers`] keeps all feeds current on threads of their own.
 
 mod crl_folder;
 mod fetch;
 mod folder;
 mod follow;
+mod followers;
 mod issued;
 pub mod kept;
 pub mod marks;
@@ -38,7 +39,8 @@ use marks::Marks;
 use slot::{CrlRefusal, Judge, Slot};
 use source::wall_clock;
 
-pub use follow::{Followers, Orders, World, follow};
+pub use follow::World;
+pub use followers::{Followers, Opened, Orders};
 pub use issued::IssuedSources;
 pub use slot::{Delta, Wanted};
 pub use source::Place;
@@ -102,6 +104,8 @@ pub enum FeedError {
         path: PathBuf,
         error: CertificateError,
     },
+    #[error("issuer `{name}`: {what} has failed, see the log before this; start gnomon anew")]
+    Lost { name: String, what: &'static str },
 }
 
 impl FeedError {
@@ -134,7 +138,7 @@ fn rollback_advice(error: &CrlRefusal) -> &'static str {
 }
 
 /// One issuer's sources.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedSettings {
     /// As the configuration has it.
     pub name: String,
@@ -312,6 +316,15 @@ impl Feed {
         let swap =
             |issued: Option<Arc<Issued>>| self.snapshot.store(Arc::new(new.with_issued(issued)));
         self.issued.all.publish(swap);
+    }
+
+    /// The names of all its sources, as metrics have them.
+    fn source_names(&self) -> Vec<String> {
+        let sources = |slot: &Slot| {
+            let delta = slot.delta.as_ref().map(source::Source::name);
+            [Some(slot.base.name()), delta]
+        };
+        self.slots.iter().flat_map(sources).flatten().collect()
     }
 
     /// Makes every URL due, and every file to be judged again.

@@ -10,7 +10,11 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::{Feed, issued::AllIssued, pushed_file::Appender};
+use super::{
+    Feed,
+    issued::{AllIssued, Found},
+    pushed_file::Appender,
+};
 use crate::revocation::{Issued, Serials, Snapshot};
 
 /// Pushes that wait. With the longest body the admin listener takes, all of them are a frame of 128 MiB.
@@ -28,6 +32,13 @@ pub enum PushError {
 }
 
 #[derive(Debug)]
+enum Message {
+    Push(Push),
+    /// Take what is queued, and end.
+    End,
+}
+
+#[derive(Debug)]
 struct Push {
     serials: Serials,
     reply: oneshot::Sender<Result<(), PushError>>,
@@ -35,13 +46,13 @@ struct Push {
 
 /// Hands pushes over.
 #[derive(Debug, Clone)]
-pub struct Pushes(mpsc::Sender<Push>);
+pub struct Pushes(mpsc::Sender<Message>);
 
 impl Pushes {
     /// Ends when these serials are durable and in force, or none of them will be.
     pub async fn push(&self, serials: Serials) -> Result<(), PushError> {
         let (reply, answer) = oneshot::channel();
-        match self.0.try_send(Push { serials, reply }) {
+        match self.0.try_send(Message::Push(Push { serials, reply })) {
             Ok(()) => answer.await.unwrap_or(Err(PushError::NotKept)),
             Err(TrySendError::Full(_)) => Err(PushError::Busy),
             Err(TrySendError::Closed(_)) => Err(PushError::NotKept),
@@ -49,13 +60,25 @@ impl Pushes {
     }
 }
 
-/// The thread that takes pushes. It ends when all [`Pushes`] are gone.
+/// The thread that takes pushes.
 #[derive(Debug)]
-pub struct Accepting(JoinHandle<()>);
+pub struct Accepting {
+    end: mpsc::Sender<Message>,
+    thread: JoinHandle<Owner>,
+}
 
 impl Accepting {
-    pub fn stop(self) {
-        let _ = self.0.join();
+    /// Ends it when what was pushed before is answered. What is pushed later is not taken, by whoever still holds
+    /// [`Pushes`]. Gives what [`accept`] goes on with; none where the file cannot be gone on with.
+    pub fn stop(self) -> Option<Found> {
+        // Without a receiver it has ended.
+        let _ = self.end.blocking_send(Message::End);
+        let owner = self.thread.join().ok()?;
+        owner.file.end().map(|end| Found {
+            path: owner.path.into(),
+            end,
+            torn: 0,
+        })
     }
 }
 
@@ -80,9 +103,11 @@ pub fn accept(feed: &mut Feed) -> io::Result<Option<(Pushes, Accepting)>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let thread = std::thread::Builder::new().name("issued".into());
     let thread = thread.spawn(move || owner.take_all(receiver))?;
-    Ok(Some((Pushes(sender), Accepting(thread))))
+    let end = sender.clone();
+    Ok(Some((Pushes(sender), Accepting { end, thread })))
 }
 
+#[derive(Debug)]
 struct Owner {
     path: String,
     file: Appender,
@@ -95,13 +120,18 @@ struct Owner {
 }
 
 impl Owner {
-    fn take_all(mut self, mut queue: mpsc::Receiver<Push>) {
+    fn take_all(mut self, mut queue: mpsc::Receiver<Message>) -> Self {
         while let Some(first) = queue.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < QUEUE
-                && let Ok(next) = queue.try_recv()
-            {
-                batch.push(next);
+            let mut batch = Vec::new();
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Push(push) => batch.push(push),
+                    Message::End => queue.close(),
+                }
+                next = (batch.len() < QUEUE)
+                    .then(|| queue.try_recv().ok())
+                    .flatten();
             }
             let taken = self.take(&batch);
             for push in batch {
@@ -109,6 +139,7 @@ impl Owner {
                 let _ = push.reply.send(taken);
             }
         }
+        self
     }
 
     fn take(&mut self, batch: &[Push]) -> Result<(), PushError> {
@@ -158,7 +189,9 @@ mod tests {
             let pushes = pushes.clone();
             async move { pushes.push(Serials::default()).await }
         });
-        let waiting = queue.recv().await.unwrap();
+        let Some(Message::Push(waiting)) = queue.recv().await else {
+            panic!("no push");
+        };
         let second = tokio::spawn({
             let pushes = pushes.clone();
             async move { pushes.push(Serials::default()).await }

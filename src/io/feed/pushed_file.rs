@@ -156,6 +156,11 @@ pub struct Appender {
 }
 
 impl Appender {
+    /// Where the file ends; none when it is not known what of it is on the disk.
+    pub fn end(&self) -> Option<u64> {
+        (!self.failed).then_some(self.end)
+    }
+
     /// Opens or makes the file, takes it for this process, and cuts off the `torn` octets behind `end`.
     pub fn open(path: &Path, end: u64, torn: u64) -> io::Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));

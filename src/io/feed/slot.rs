@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A CRL that is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Where it is, and mirrors that are tried in turn. At least one.
     pub places: Vec<Place>,
@@ -32,7 +32,7 @@ pub struct Wanted {
 }
 
 /// Where the delta to a CRL is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delta {
     /// None is read.
     None,
@@ -40,6 +40,18 @@ pub enum Delta {
     At(Vec<Place>),
     /// Where the complete CRL says (freshestCRL, RFC 5280 5.2.6).
     Freshest,
+}
+
+impl Wanted {
+    /// The names of its sources, as far as the configuration tells them.
+    pub fn names(&self) -> Vec<String> {
+        let delta = match &self.delta {
+            Delta::At(places) => places.first(),
+            Delta::None | Delta::Freshest => None,
+        };
+        let first = self.places.first().into_iter().chain(delta);
+        first.map(ToString::to_string).collect()
+    }
 }
 
 /// What CRLs are judged by beside themselves.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Where a CRL comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     File(PathBuf),
     Url(Url),

@@ -4,7 +4,6 @@ use std::fs;
 
 use super::*;
 use crate::{
-    io::{journal, kernel_clock::DemoClock, metrics::Metrics},
     revocation::{
         SerialStatus, Serials,
         testing::{Ca, Draft, entry},
@@ -17,17 +16,17 @@ use crate::{
 };
 
 /// A folder that goes when the test ends.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("gnomon-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
     /// Puts a file in place as a whole, as a CA's export does.
-    fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(super) fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let (written, path) = (self.0.join("new"), self.0.join(name));
         fs::write(&written, content).unwrap();
         fs::rename(&written, &path).unwrap();
@@ -536,28 +535,4 @@ fn deltas_are_found_where_the_crl_says() {
         text.contains("deltas to it (http://127.0.0.1:9/delta.crl)"),
         "{text}"
     );
-}
-
-#[test]
-fn following_ends_when_it_is_stopped() {
-    let folder = Folder::new("follow");
-    let opened = journal::open(&journal::Settings {
-        dir: folder.0.join("journal"),
-        log_key: folder.0.join("log.key"),
-        origin: None,
-        checkpoint_interval: Duration::from_secs(1),
-        segment_size: 1 << 20,
-        keep_tokens: false,
-        warn_free: 0,
-        stop_free: 0,
-    })
-    .unwrap();
-    let world = World {
-        journal: opened.journal.clone(),
-        metrics: Arc::new(Metrics::new(&[]).unwrap()),
-        clock: Arc::new(DemoClock),
-        store: Store::default(),
-    };
-    follow(vec![], &world).unwrap().stop();
-    opened.threads.close();
 }

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use hyper::{Request, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -73,12 +74,13 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Starts `count` workers on `listeners`; each request is answered by `respond`.
+/// Starts `count` workers on `listeners`; each request is answered by `respond`. What `limits` holds counts for each
+/// connection that comes, and for the stop.
 pub fn serve<R, F>(
     name: &str,
     listeners: &[Listener],
     count: usize,
-    limits: &ListenerLimits,
+    limits: &Arc<ArcSwap<ListenerLimits>>,
     respond: R,
 ) -> io::Result<Workers>
 where
@@ -95,7 +97,7 @@ where
             .map(Listener::try_clone)
             .collect::<io::Result<Vec<_>>>()?;
         let worker = Worker {
-            limits: limits.clone(),
+            limits: Arc::clone(limits),
             open: Arc::clone(&open),
             refusals: refusals.clone(),
             stopping: stopping.clone(),
@@ -124,7 +126,7 @@ impl Workers {
 
 #[derive(Clone)]
 struct Worker<R> {
-    limits: ListenerLimits,
+    limits: Arc<ArcSwap<ListenerLimits>>,
     open: Arc<AtomicUsize>,
     refusals: Refusals,
     stopping: watch::Receiver<bool>,
@@ -145,7 +147,7 @@ where
         drop(alive);
         let mut stopping = self.stopping.clone();
         let _ = stopping.wait_for(|stop| *stop).await;
-        let _ = tokio::time::timeout(self.limits.grace, all_gone.recv()).await;
+        let _ = tokio::time::timeout(self.limits.load().grace, all_gone.recv()).await;
     }
 
     async fn accept(self, listener: Listener, alive: mpsc::Sender<()>) {
@@ -182,17 +184,18 @@ where
 
     fn admit(&self, stream: TcpStream, tls: Option<&Arc<Identity>>, alive: &mpsc::Sender<()>) {
         let place = Place(Arc::clone(&self.open));
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limits.connections {
-            self.limits.figures.turned_away();
+        let limits = self.limits.load();
+        if self.open.fetch_add(1, Ordering::Relaxed) >= limits.connections {
+            limits.figures.turned_away();
             // To a TLS client it would be noise; the end of the connection must do.
             if tls.is_none() {
                 self.refusals.refuse(stream);
             }
             return;
         }
-        let shown = self.limits.figures.opened();
+        let shown = limits.figures.opened();
         let _ = stream.set_nodelay(true);
-        let stream = TimedStream::new(stream, self.limits.write_time);
+        let stream = TimedStream::new(stream, limits.write_time);
         let (worker, tls, alive) = (self.clone(), tls.cloned(), alive.clone());
         tokio::spawn(async move {
             match tls {
@@ -207,15 +210,16 @@ where
     fn conversation(self) -> Conversation<R> {
         Conversation {
             respond: self.respond,
-            header_time: self.limits.header_time,
+            header_time: self.limits.load().header_time,
             stopping: self.stopping,
         }
     }
 
     async fn converse_over_tls(self, stream: TimedStream, tls: Arc<Identity>) {
         let mut stopping = self.stopping.clone();
+        let header_time = self.limits.load().header_time;
         let accepted = tokio::select! {
-            accepted = handshake::accept(stream, &tls, self.limits.header_time) => accepted,
+            accepted = handshake::accept(stream, &tls, header_time) => accepted,
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         // A connection outlives renewals; it need not hold on to what it began with.

@@ -45,7 +45,7 @@ impl CrlMetrics {
         })
     }
 
-    /// What is in force, and how often the source has failed since the start.
+    /// What is in force, and how often the source has failed since this was last told.
     pub fn show(&self, source: &str, crl: Option<&Facts>, failures: u64) {
         let set = |gauges: &IntGaugeVec, value: u64| {
             let gauge = gauges.with_label_values(&[source]);
@@ -57,7 +57,14 @@ impl CrlMetrics {
         set(&self.this_update, this_update.get());
         set(&self.next_update, next_update.get());
         set(&self.entries, u64::try_from(entries).unwrap_or(u64::MAX));
-        let counter = self.failures.with_label_values(&[source]);
-        counter.inc_by(failures.saturating_sub(counter.get()));
+        self.failures.with_label_values(&[source]).inc_by(failures);
+    }
+
+    /// The source is no longer followed: what it last had must not be taken for what is in force.
+    pub fn forget(&self, source: &str) {
+        for gauges in [&self.this_update, &self.next_update, &self.entries] {
+            let _ = gauges.remove_label_values(&[source]);
+        }
+        let _ = self.failures.remove_label_values(&[source]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, core::Collector};
 
 use super::{registered, whole};
 use crate::io::journal::{Figures, State};
@@ -83,10 +83,20 @@ impl JournalMetrics {
         self.stop_free.set(whole(stop));
     }
 
-    pub fn show_anchors(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        registry.register(Box::new(self.anchor_failures.clone()))?;
-        registry.register(Box::new(self.anchored_records.clone()))?;
-        registry.register(Box::new(self.anchor_time.clone()))
+    pub fn show_anchors(&self, registry: &Registry, shown: bool) -> Result<(), prometheus::Error> {
+        let all: [Box<dyn Collector>; 3] = [
+            Box::new(self.anchor_failures.clone()),
+            Box::new(self.anchored_records.clone()),
+            Box::new(self.anchor_time.clone()),
+        ];
+        for metric in all {
+            if shown {
+                registry.register(metric)?;
+            } else {
+                registry.unregister(metric)?;
+            }
+        }
+        Ok(())
     }
 
     pub fn anchored(&self, records: u64, gen_time: Duration) {

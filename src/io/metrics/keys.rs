@@ -33,6 +33,8 @@ struct Watched {
     service: &'static str,
     name: String,
     signer: Arc<dyn Signer>,
+    /// How many of its device's failures were counted.
+    counted: u64,
 }
 
 impl KeyMetrics {
@@ -71,18 +73,22 @@ impl KeyMetrics {
         })
     }
 
-    /// From now on these are shown.
+    /// From now on these are shown, and no others.
     pub fn watch(&self, tsus: Option<&TsuSet>, issuers: Option<&Issuers>) {
         let mut watched = Vec::new();
+        self.tsu_ends.reset();
         for tsu in tsus.map(TsuSet::all).unwrap_or_default() {
             let end = self.tsu_ends.with_label_values(&[tsu.name()]);
             end.set(whole(tsu.end().get()));
-            watched.extend(tsu.signatories().map(|signatory| Watched {
+            let signatories = tsu.signatories();
+            watched.extend(signatories.map(|signatory| Watched {
                 service: "tsa",
                 name: tsu.name().to_owned(),
                 signer: Arc::clone(signatory.credential().signer()),
+                counted: 0,
             }));
         }
+        self.responder_ends.reset();
         for issuer in issuers.map(Issuers::all).unwrap_or_default() {
             let credentials = issuer.responders.iter().map(|one| one.credential());
             let ends = credentials.clone().map(|credential| credential.end());
@@ -92,9 +98,19 @@ impl KeyMetrics {
                 service: "ocsp",
                 name: issuer.name.clone(),
                 signer: Arc::clone(credential.signer()),
+                counted: 0,
             }));
         }
-        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
+        // What has failed until now is counted, so that a device that goes on is not counted twice.
+        self.look();
+        let mut old = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in &mut watched {
+            let same = |old: &&Watched| Arc::ptr_eq(&old.signer, &key.signer);
+            key.counted = old.iter().find(same).map_or(0, |old| old.counted);
+        }
+        self.sessions.reset();
+        self.serving.reset();
+        *old = watched;
     }
 
     /// All devices together; none where every key is in a file.
@@ -111,14 +127,15 @@ impl KeyMetrics {
 
     /// Takes up how the devices fare.
     pub fn look(&self) {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sums: BTreeMap<[&str; 2], DeviceFigures> = BTreeMap::new();
-        for key in watched.iter() {
+        for key in watched.iter_mut() {
             if let Some(device) = key.signer.device() {
                 let sum = sums.entry([key.service, &key.name]).or_default();
                 sum.sessions += device.sessions;
                 sum.serving += device.serving;
-                sum.failures += device.failures;
+                sum.failures += device.failures.saturating_sub(key.counted);
+                key.counted = device.failures;
             }
         }
         for (labels, sum) in sums {
@@ -128,7 +145,7 @@ impl KeyMetrics {
             let serving = self.serving.with_label_values(&labels);
             serving.set(count(sum.serving));
             let failures = self.failures.with_label_values(&labels);
-            failures.inc_by(sum.failures.saturating_sub(failures.get()));
+            failures.inc_by(sum.failures);
         }
     }
 }

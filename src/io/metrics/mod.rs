@@ -8,8 +8,12 @@ mod journal;
 mod keys;
 mod process;
 mod recent;
+mod reloads;
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -35,6 +39,8 @@ use keys::KeyMetrics;
 use process::ProcessMetrics;
 use recent::Recent;
 pub use recent::{Activity, Counts, INTERVAL};
+pub use reloads::Reload;
+use reloads::ReloadMetrics;
 
 /// The appliance's counters.
 #[derive(Debug)]
@@ -57,8 +63,9 @@ pub struct Metrics {
     tls_end: IntGauge,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
-    /// The names that time-stamps are counted by.
-    tsus: Vec<String>,
+    reloads: ReloadMetrics,
+    /// The names that time-stamps are counted by, those of earlier configurations among them.
+    tsus: Mutex<Vec<String>>,
     recent: Recent,
 }
 
@@ -96,8 +103,7 @@ impl Refusal {
 }
 
 impl Metrics {
-    /// `tsus`: the names that time-stamps are counted by.
-    pub fn new(tsus: &[String]) -> Result<Self, prometheus::Error> {
+    pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
@@ -169,22 +175,40 @@ impl Metrics {
                 "gnomon_ocsp_duration_seconds",
                 "From an OCSP request's header to its answer.",
             )?,
+            reloads: ReloadMetrics::new(&registry)?,
             registry,
-            tsus: tsus.to_vec(),
+            tsus: Mutex::default(),
             recent: Recent::default(),
         };
-        metrics.start_at_zero(tsus);
+        metrics.start_at_zero();
         Ok(metrics)
+    }
+
+    /// The keys whose end and devices are shown from now on, and the TSUs that time-stamps are counted by.
+    pub fn watch(&self, tsus: Option<&TsuSet>, issuers: Option<&Issuers>) {
+        self.keys.watch(tsus, issuers);
+        let mut known = self.tsus.lock().unwrap_or_else(PoisonError::into_inner);
+        for tsu in tsus.map(TsuSet::all).unwrap_or_default() {
+            if !known.iter().any(|name| name == tsu.name()) {
+                known.push(tsu.name().to_owned());
+                self.start_tsu_at_zero(tsu.name());
+            }
+        }
+    }
+
+    /// A configuration is in force.
+    pub fn configured(&self, now: Seconds) {
+        self.reloads.configured(now);
+    }
+
+    /// The configuration was to be read again, and whether the new one is in force.
+    pub fn reloaded(&self, outcome: Reload) {
+        self.reloads.reloaded(outcome);
     }
 
     /// Whether the appliance can do its work.
     pub fn ready(&self, is_ready: bool) {
         self.process.ready(is_ready);
-    }
-
-    /// The keys whose end and devices are shown from now on.
-    pub fn watch_keys(&self, tsus: Option<&TsuSet>, issuers: Option<&Issuers>) {
-        self.keys.watch(tsus, issuers);
     }
 
     /// Where connections of the public listener are counted.
@@ -219,9 +243,14 @@ impl Metrics {
         self.issued_pushes.with_label_values(&labels).inc();
     }
 
-    /// How a CRL source stands.
+    /// How a CRL source stands, and how often it has failed since this was last told.
     pub fn crl(&self, source: &str, crl: Option<&Facts>, failures: u64) {
         self.crls.show(source, crl, failures);
+    }
+
+    /// The CRL source is no longer followed.
+    pub fn forget_crl(&self, source: &str) {
+        self.crls.forget(source);
     }
 
     /// How many of our own certificates are revoked.
@@ -240,10 +269,10 @@ impl Metrics {
         self.journal.limits(warn, stop);
     }
 
-    /// Shows the figures of anchors, which are there only where another TSA is configured: a time that never
+    /// Shows the figures of anchors, or no longer. They are there only where another TSA is configured: a time that never
     /// moves would be an alarm.
-    pub fn show_anchors(&self) -> Result<(), prometheus::Error> {
-        self.journal.show_anchors(&self.registry)
+    pub fn show_anchors(&self, shown: bool) -> Result<(), prometheus::Error> {
+        self.journal.show_anchors(&self.registry, shown)
     }
 
     /// The checkpoint over this many records has been anchored.
@@ -312,7 +341,8 @@ impl Metrics {
             counts.map(|counter| counter.get()).sum()
         };
         let (mut tokens, mut refused) = (0, 0);
-        for tsu in &self.tsus {
+        let tsus = self.tsus.lock().unwrap_or_else(PoisonError::into_inner);
+        for tsu in tsus.iter() {
             tokens += self.refusals(tsu, Outcome::Granted);
             let failures = FailInfo::ALL.map(Outcome::Rejected);
             let failures = failures.iter().chain(&[Outcome::Busy]);
@@ -342,20 +372,20 @@ impl Metrics {
     }
 
     /// A series that appears only with its first event hides that event from `rate()`.
-    fn start_at_zero(&self, tsus: &[String]) {
-        let failures = FailInfo::ALL.map(Outcome::Rejected);
-        for tsu in tsus {
-            for outcome in failures.iter().chain(&[Outcome::Granted, Outcome::Busy]) {
-                self.time_stamps
-                    .with_label_values(&[tsu.as_str(), outcome.label()]);
-            }
-        }
+    fn start_at_zero(&self) {
         let errors = ErrorStatus::ALL.map(ErrorStatus::name);
         for outcome in errors.iter().chain(&["fresh"]) {
             self.statuses.with_label_values(&[outcome]);
         }
         for refusal in Refusal::ALL {
             self.refusals.with_label_values(&[refusal.label()]);
+        }
+    }
+
+    fn start_tsu_at_zero(&self, tsu: &str) {
+        let failures = FailInfo::ALL.map(Outcome::Rejected);
+        for outcome in failures.iter().chain(&[Outcome::Granted, Outcome::Busy]) {
+            self.time_stamps.with_label_values(&[tsu, outcome.label()]);
         }
     }
 }

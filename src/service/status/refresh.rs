@@ -51,7 +51,7 @@ impl Refresh {
             match statuses.sign(&question, Share::WhenIdle, None).await {
                 Ok(signed) => {
                     let fresh = signed.sealed(&question);
-                    statuses.answers.replace(&key, &sealed, fresh);
+                    statuses.kept.answers.replace(&key, &sealed, fresh);
                     return Step::Signed;
                 }
                 Err(Failure::Sign(SignError::Busy) | Failure::Unproven(_)) => {
@@ -71,11 +71,12 @@ impl Statuses {
     /// Drops what is over, and gives what is asked for and soon due.
     fn due(&self) -> VecDeque<(Box<[u8]>, Arc<Sealed>)> {
         let now = self.now();
-        self.answers.lapse(now);
-        self.strangers.lapse(now);
+        self.kept.answers.lapse(now);
+        self.kept.strangers.lapse(now);
         self.lapse_saved(now);
         let due = |sealed: &Sealed| sealed.was_asked() && sealed.window.nears_refresh(now);
-        self.answers
+        self.kept
+            .answers
             .parts(due)
             .flatten()
             .filter(|(key, sealed)| self.question_of(key, sealed, now).is_some())
@@ -85,7 +86,7 @@ impl Statuses {
     /// The question that `sealed` answers, unless somebody has had it answered anew meanwhile.
     fn still_due<'a>(&'a self, key: &'a [u8], sealed: &Arc<Sealed>) -> Option<Question<'a>> {
         let question = self.question_of(key, sealed, self.now())?;
-        self.answers.keeps(key, sealed).then_some(question)
+        self.kept.answers.keeps(key, sealed).then_some(question)
     }
 
     /// The question behind `key`, if a new answer would hold longer than `sealed`.

@@ -40,26 +40,26 @@ impl SavedAnswers {
 impl Statuses {
     /// Begins with what the process before this one has saved.
     pub fn take_back(&self, answers: impl IntoIterator<Item = (Box<[u8]>, Saved)>) {
-        let answers = answers.into_iter().take(self.saved.most);
-        *self.saved.left() = answers.collect();
+        let answers = answers.into_iter().take(self.kept.saved.most);
+        *self.kept.saved.left() = answers.collect();
     }
 
     /// At the stop: what can still be given out, to be saved; with what was saved before and nobody has asked for yet.
     pub fn to_save(&self) -> Vec<(Box<[u8]>, Saved)> {
         let now = self.clock.reading();
         let lasts = |sealed: &Sealed| !sealed.window.is_over(now);
-        let mut answers = std::mem::take(&mut *self.saved.left());
-        for (key, sealed) in self.answers.parts(lasts).flatten() {
+        let mut answers = std::mem::take(&mut *self.kept.saved.left());
+        for (key, sealed) in self.kept.answers.parts(lasts).flatten() {
             if let Some(saved) = Saved::of(&sealed) {
                 answers.insert(key, saved);
             }
         }
-        answers.into_iter().take(self.saved.most).collect()
+        answers.into_iter().take(self.kept.saved.most).collect()
     }
 
     /// The answer that was saved for `key`, if it still holds.
     pub(super) fn take_up(&self, question: &Question<'_>, key: &[u8]) -> Option<Arc<Sealed>> {
-        let saved = self.saved.left().remove(key)?;
+        let saved = self.kept.saved.left().remove(key)?;
         let (now, issuer) = (self.clock.reading(), question.issuer);
         let snapshot = issuer.snapshot();
         let finding = snapshot.look_up(question.first.serial, now);
@@ -78,7 +78,7 @@ impl Statuses {
     pub(super) fn lapse_saved(&self, now: Seconds) {
         let longest = self.issuers.all().iter().map(|issuer| issuer.validity);
         let longest = longest.max().unwrap_or(0);
-        let mut left = self.saved.left();
+        let mut left = self.kept.saved.left();
         left.retain(|_, saved| now < saved.signed.plus(longest));
         if left.is_empty() {
             left.shrink_to_fit();

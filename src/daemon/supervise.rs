@@ -1,0 +1,458 @@
+//! All that runs: [`Appliance`] starts it, waits for signals, and stops it in order. What one configuration has made, and
+//! what goes on over reloads, is [`Running`]; [`Standing`] is what requests and signals find the way by.
+
+use std::{
+    io,
+    net::TcpListener,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{
+    assemble::Parts,
+    chronicle::{self, Chronicle},
+    generation::Generation,
+    refresh::Refresher,
+    reload::Reloader,
+    sockets::Sockets,
+};
+use crate::{
+    clock::Clock,
+    config::{ClockSource, Config, Problem},
+    io::{
+        anchor,
+        feed::{
+            Followers, Opened, World,
+            marks::{self, Marks},
+        },
+        http::{
+            Public,
+            admin::Admin,
+            listener::{self, Listener, ListenerLimits},
+            tls::{Identity, renewal},
+        },
+        journal::{Journal, inbox::Inbox},
+        metrics::{ConnectionMetrics, Metrics},
+        pkcs11::Modules,
+        sealed_answers,
+        store::Store,
+        systemd,
+    },
+    service::{status::Statuses, timestamp::Timestamping},
+    wire::time::Seconds,
+};
+
+/// How long a stop waits for a reload that is under way, once requests have been answered.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why nothing can be served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Feeds(io::Error),
+    #[error("threads or signal handlers cannot be had: {0}")]
+    Threads(#[from] io::Error),
+}
+
+impl StartError {
+    /// By the setting that it is about.
+    pub fn problem(&self, config: &Config) -> Problem {
+        let of = |field: &str| Problem::new(&config.file, field, self);
+        match self {
+            Self::Feeds(_) => of("revocation.dir"),
+            Self::Threads(_) => of("").that_may_pass(),
+        }
+    }
+}
+
+/// The signals that are waited for, from early on: whoever sends SIGHUP during the start does not end it.
+pub struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub fn catch() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let inside = runtime.enter();
+        let (terminate, hang_up) = (SignalKind::terminate(), SignalKind::hangup());
+        let (terminate, hang_up) = (signal(terminate)?, signal(hang_up)?);
+        drop(inside);
+        Ok(Self {
+            runtime,
+            terminate,
+            hang_up,
+        })
+    }
+}
+
+/// What the process has before anything of a configuration runs.
+pub struct Base {
+    pub modules: Arc<Modules>,
+    pub clock: Arc<dyn Clock>,
+    pub journal: Journal,
+    pub followers: Followers,
+}
+
+/// What is in force, where each request finds it.
+pub struct Standing {
+    pub modules: Arc<Modules>,
+    pub started: Instant,
+    pub public: ArcSwap<Public>,
+    pub operator: ArcSwap<Admin>,
+    /// Of the public listeners, and of the operator's.
+    pub limits: [Arc<ArcSwap<ListenerLimits>>; 2],
+    hidden: ConnectionMetrics,
+    /// A stop has begun: nothing new may come into force.
+    pub stopping: AtomicBool,
+    running: Mutex<Running>,
+}
+
+/// What runs beside the listeners. Whoever reloads holds it.
+pub struct Running {
+    pub generation: Generation,
+    pub world: World,
+    pub followers: Followers,
+    pub chronicle: Chronicle,
+    has_store: bool,
+    anchor: Option<(anchor::Settings, anchor::Follower)>,
+    tls: Option<(Arc<Identity>, renewal::Follower)>,
+    refresher: Option<Refresher>,
+}
+
+/// The whole.
+pub struct Appliance {
+    standing: Arc<Standing>,
+    public: listener::Workers,
+    admin: listener::Workers,
+    reloader: Reloader,
+    signals: Signals,
+}
+
+impl Appliance {
+    pub fn start(
+        config: &Config,
+        parts: Parts,
+        base: Base,
+        sockets: Sockets,
+        signals: Signals,
+    ) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
+        metrics.journal_limits(config.journal.warn_free, config.journal.stop_free);
+        let hidden = ConnectionMetrics::hidden().map_err(io::Error::other)?;
+        let tls = parts.tls.clone();
+        let standing = Standing::begin(config, parts, base, metrics, hidden)?;
+        let standing = Arc::new(standing);
+        let plain = sockets.public.into_iter().map(Listener::plain);
+        let https = sockets.tls.into_iter().map(|socket: TcpListener| Listener {
+            socket,
+            tls: tls.clone(),
+        });
+        let public: Vec<_> = plain.chain(https).collect();
+        let admin: Vec<_> = sockets.admin.into_iter().map(Listener::plain).collect();
+        let [limits, operator_limits] = &standing.limits;
+        let (for_clients, for_operator) = (Arc::clone(&standing), Arc::clone(&standing));
+        // The workers have their own handles of the sockets: these must go once they run, or the kernel would go on to
+        // accept after a stop has begun.
+        Ok(Self {
+            admin: listener::serve("admin", &admin, 1, operator_limits, move |request| {
+                for_operator.operator.load_full().respond(request)
+            })?,
+            public: listener::serve(
+                "http",
+                &public,
+                config.http.workers,
+                limits,
+                move |request| for_clients.public.load_full().respond(request),
+            )?,
+            reloader: Reloader::begin(Arc::clone(&standing))?,
+            standing,
+            signals,
+        })
+    }
+
+    /// Reloads at SIGHUP, and ends at SIGTERM or SIGINT, whose name it gives.
+    pub fn serve_until_told(self) -> io::Result<&'static str> {
+        let Signals {
+            runtime,
+            mut terminate,
+            mut hang_up,
+        } = self.signals;
+        let standing = &self.standing;
+        let reload = async {
+            while hang_up.recv().await.is_some() {
+                self.reloader.order();
+            }
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        let told = runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => Ok("SIGTERM"),
+                interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "SIGINT"),
+                never = reload => match never {},
+                never = systemd::feed_watchdog(|| !standing.is_stuck()) => match never {},
+            }
+        });
+        if let Ok(signal) = &told {
+            tracing::info!("{signal}: finishing what is under way");
+        }
+        systemd::stopping();
+        standing.stopping.store(true, Ordering::Release);
+        self.public.stop();
+        self.admin.stop();
+        self.reloader.stop(PATIENCE);
+        match standing.running_within(PATIENCE) {
+            Some(mut running) => running.stop(),
+            None => tracing::error!(
+                "a reload has not come to its end, and is left behind; sealed answers are not saved"
+            ),
+        }
+        tracing::info!("stopped");
+        told
+    }
+}
+
+impl Standing {
+    fn begin(
+        config: &Config,
+        mut parts: Parts,
+        base: Base,
+        metrics: Arc<Metrics>,
+        hidden: ConnectionMetrics,
+    ) -> Result<Self, StartError> {
+        let Base {
+            modules,
+            clock,
+            journal,
+            mut followers,
+        } = base;
+        let mut world = World {
+            journal,
+            metrics,
+            clock,
+            store: Store::default(),
+        };
+        let mut has_store = false;
+        chronicle::started(&world.journal);
+        chronicle::configured(&world.journal, config, &parts.certificates);
+        let feeds = std::mem::take(&mut parts.feeds);
+        let marks = recall(config, &feeds, &mut world, &mut has_store);
+        let begun = followers.begin(feeds, &world, &marks);
+        begun.map_err(StartError::Feeds)?;
+        let (anchor, tls) = (parts.anchor.take(), parts.tls.take());
+        let generation = Generation::new(config.clone(), parts, &world, None);
+        world.metrics.watch(generation.tsus(), generation.issuers());
+        world.metrics.configured(wall_clock());
+        let table = config.clock.leap_table.clone();
+        let chronicle = Chronicle::begin(
+            &world,
+            generation.subjects(&followers),
+            Inbox::open(&config.journal.dir)?,
+            (config.clock.source == ClockSource::Chrony).then_some(table),
+        )?;
+        if let Some(statuses) = &generation.public.statuses {
+            let sealed = sealed_answers::path(&config.revocation.dir);
+            match sealed_answers::take(&sealed, config.sealed_answers) {
+                Ok(saved) => statuses.take_back(saved),
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        let mut running = Running {
+            generation,
+            world,
+            followers,
+            chronicle,
+            has_store,
+            anchor: None,
+            tls: None,
+            refresher: None,
+        };
+        running.identify(tls)?;
+        running.anchor(anchor)?;
+        running.refresh()?;
+        let figures = running.world.metrics.connections();
+        let limits = running.generation.limits(figures, hidden.clone());
+        let started = Instant::now();
+        let operator = running.operator(started);
+        Ok(Self {
+            modules,
+            started,
+            public: ArcSwap::new(Arc::clone(&running.generation.public)),
+            operator: ArcSwap::new(operator),
+            limits: limits.map(|limits| Arc::new(ArcSwap::from_pointee(limits))),
+            hidden,
+            stopping: AtomicBool::new(false),
+            running: Mutex::new(running),
+        })
+    }
+
+    /// For a reload. The one other that takes it is the stop.
+    pub fn running(&self) -> MutexGuard<'_, Running> {
+        self.running
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn running_within(&self, time: Duration) -> Option<MutexGuard<'_, Running>> {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.running.try_lock() {
+                Ok(running) => return Some(running),
+                Err(TryLockError::Poisoned(error)) => return Some(error.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() > deadline => return None,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// Answers by the generation that is in `running` from now on.
+    pub fn swap(&self, running: &Running) {
+        let figures = running.world.metrics.connections();
+        let limits = running.generation.limits(figures, self.hidden.clone());
+        for (place, new) in self.limits.iter().zip(limits) {
+            place.store(Arc::new(new));
+        }
+        self.public.store(Arc::clone(&running.generation.public));
+        self.operator.store(running.operator(self.started));
+    }
+
+    /// Whether only a new process can have a device back.
+    fn is_stuck(&self) -> bool {
+        let public = self.public.load();
+        public
+            .timestamping
+            .as_deref()
+            .is_some_and(Timestamping::is_stuck)
+            || public.statuses.as_deref().is_some_and(Statuses::is_stuck)
+    }
+}
+
+impl Running {
+    fn operator(&self, started: Instant) -> Arc<Admin> {
+        self.generation
+            .operator(started, &self.world, &self.followers)
+    }
+
+    /// Has these feeds followed, and all others no longer once [`Followers::settle`] says so.
+    pub fn follow(&mut self, config: &Config, feeds: Vec<Opened>) -> io::Result<()> {
+        let marks = recall(config, &feeds, &mut self.world, &mut self.has_store);
+        self.followers.begin(feeds, &self.world, &marks)
+    }
+
+    /// Has the certificate for TLS followed, or takes this one in the place of the one that is.
+    pub fn identify(&mut self, new: Option<Arc<Identity>>) -> io::Result<()> {
+        match (new, &self.tls) {
+            (Some(new), Some((old, _))) => old.become_like(&new),
+            (Some(new), None) => {
+                let metrics = &self.world.metrics;
+                metrics.show_tls().map_err(io::Error::other)?;
+                let follower = renewal::Follower::begin(Arc::clone(&new), Arc::clone(metrics))?;
+                self.tls = Some((new, follower));
+            }
+            // Whether there is one is settled with the sockets.
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Has the log's checkpoints time-stamped like this from now on.
+    pub fn anchor(&mut self, new: Option<anchor::Settings>) -> io::Result<()> {
+        let old = self.anchor.as_ref().map(|(settings, _)| settings);
+        if old == new.as_ref() {
+            return Ok(());
+        }
+        let metrics = &self.world.metrics;
+        if old.is_some() != new.is_some() {
+            let shown = metrics.show_anchors(new.is_some());
+            shown.map_err(io::Error::other)?;
+        }
+        if let Some((_, follower)) = self.anchor.take() {
+            follower.stop();
+        }
+        if let Some(new) = new {
+            let follower = anchor::follow(new.clone(), Arc::clone(metrics))?;
+            self.anchor = Some((new, follower));
+        }
+        Ok(())
+    }
+
+    /// Has the sealed answers of the generation in force signed again in time.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        if let Some(refresher) = self.refresher.take() {
+            refresher.stop();
+        }
+        if let Some(statuses) = self.generation.public.statuses.clone() {
+            let metrics = Arc::clone(&self.world.metrics);
+            self.refresher = Some(Refresher::begin(statuses, metrics)?);
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.followers.stop();
+        if let Some(refresher) = self.refresher.take() {
+            refresher.stop();
+        }
+        if let Some(statuses) = &self.generation.public.statuses {
+            let dir = &self.generation.config.revocation.dir;
+            save(statuses, &sealed_answers::path(dir));
+        }
+        if let Some((_, tls)) = self.tls.take() {
+            tls.stop();
+        }
+        if let Some((_, anchor)) = self.anchor.take() {
+            anchor.stop();
+        }
+        self.chronicle.stop();
+    }
+}
+
+/// How far CRLs had come by what is remembered, where there are feeds that have just been read from their files.
+fn recall(config: &Config, feeds: &[Opened], world: &mut World, has_store: &mut bool) -> Marks {
+    if !feeds.iter().any(Opened::is_new) {
+        return Marks::default();
+    }
+    if !std::mem::replace(has_store, true) {
+        let (store, trouble) = Store::open(&config.revocation.dir.join("state"));
+        if let Some(trouble) = trouble {
+            tracing::error!("{trouble}");
+        }
+        world.store = store;
+    }
+    let (marks, trouble) = marks::known(&world.store, &config.journal.dir);
+    if let Some(trouble) = trouble {
+        tracing::error!("the journal cannot be read for how far CRLs had come: {trouble}");
+    }
+    marks
+}
+
+/// Without the file the next start only has to sign again.
+fn save(statuses: &Statuses, path: &Path) {
+    let answers = statuses.to_save();
+    if answers.is_empty() {
+        return;
+    }
+    match sealed_answers::save(path, &answers) {
+        Ok(()) => tracing::info!("{} sealed answers saved for the next start", answers.len()),
+        Err(error) => tracing::warn!(
+            "{}: the sealed answers cannot be saved: {error}; the next start signs them again",
+            path.display()
+        ),
+    }
+}
+
+/// For metrics.
+pub fn wall_clock() -> Seconds {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Seconds::new(now.unwrap_or_default().as_secs())
+}
