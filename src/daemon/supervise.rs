@@ -211,7 +211,7 @@ impl Appliance {
         self.public.stop();
         self.admin.stop();
         self.reloader.stop(PATIENCE);
-        match standing.running_within(PATIENCE) {
+        match standing.running_if_free() {
             Some(mut running) => running.stop(),
             None => tracing::error!(
                 "a reload has not come to its end, and is left behind; sealed answers are not saved"
@@ -303,15 +303,12 @@ impl Standing {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn running_within(&self, time: Duration) -> Option<MutexGuard<'_, Running>> {
-        let deadline = Instant::now() + time;
-        loop {
-            match self.running.try_lock() {
-                Ok(running) => return Some(running),
-                Err(TryLockError::Poisoned(error)) => return Some(error.into_inner()),
-                Err(TryLockError::WouldBlock) if Instant::now() > deadline => return None,
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
-            }
+    /// For the stop; none where a reload has it.
+    fn running_if_free(&self) -> Option<MutexGuard<'_, Running>> {
+        match self.running.try_lock() {
+            Ok(running) => Some(running),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 

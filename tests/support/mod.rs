@@ -7,6 +7,7 @@ pub mod chrony;
 pub mod crls;
 pub mod https;
 pub mod raw;
+pub mod reloads;
 pub mod server;
 pub mod server_certificate;
 pub mod small_disk;
