@@ -30,7 +30,7 @@ fn units(drop_in: Option<&Path>) -> Folder {
     let folder = Folder::new();
     let gnomon = Path::new(env!("CARGO_BIN_EXE_gnomon"));
     let programs = format!("{}/", gnomon.parent().unwrap().display());
-    for unit in files("systemd", "service") {
+    for unit in all("systemd") {
         let text = fs::read_to_string(&unit).unwrap();
         let name = unit.file_name().unwrap();
         fs::write(folder.join(name), text.replace("/usr/bin/", &programs)).unwrap();
@@ -43,9 +43,14 @@ fn units(drop_in: Option<&Path>) -> Folder {
     folder
 }
 
+/// Services and sockets.
+fn all(folder: &str) -> Vec<PathBuf> {
+    [files(folder, "service"), files(folder, "socket")].concat()
+}
+
 /// The exit status of `verify` says little; what it prints says all.
 fn said_of(folder: &Folder) -> String {
-    let names: Vec<_> = files(&folder.path(""), "service")
+    let names: Vec<_> = all(&folder.path(""))
         .iter()
         .map(|path| path.to_str().unwrap().to_owned())
         .collect();

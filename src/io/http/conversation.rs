@@ -1,7 +1,7 @@
 //! HTTP over one connection, plain or TLS: [`Conversation`] speaks either version within the listener's limits, until
 //! the client goes, says nothing for too long, or the worker stops.
 
-use std::{convert::Infallible, future::Future, pin::pin, time::Duration};
+use std::{cell::Cell, convert::Infallible, future::Future, pin::pin, time::Duration};
 
 use hyper::{
     Request,
@@ -11,7 +11,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::{Answer, framing};
 
@@ -26,8 +26,9 @@ const STREAMS: u32 = 100;
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 
-/// For how long a stop waits for an HTTP/2 client that has no request under way to read the rest and close.
-const PARTING: Duration = Duration::from_secs(1);
+/// For how long a stop waits for an HTTP/2 client that has no request under way to read the rest and close, and for the
+/// first request of whoever has just connected: over a restart the next process has the sockets, but not this connection.
+pub const PARTING: Duration = Duration::from_secs(1);
 
 /// What is answered, and the limits.
 pub struct Conversation<R> {
@@ -46,7 +47,11 @@ where
     /// HTTP/1.0 and 1.1.
     pub async fn http1<S: Read + Write + Unpin>(mut self, stream: S) {
         let respond = self.respond;
+        let (begun, has_begun) = oneshot::channel::<()>();
+        let begun = Cell::new(Some(begun));
         let service = service_fn(move |request: Request<Incoming>| {
+            // The first time, the receiver hears of it.
+            drop(begun.take());
             let is_clear = !framing::is_doubtful(request.headers());
             let answer = is_clear.then(|| respond(request));
             async move {
@@ -65,8 +70,13 @@ where
         let mut connection = pin!(connection);
         tokio::select! {
             _ = connection.as_mut() => return,
-            _ = self.stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+            _ = self.stopping.wait_for(|stop| *stop) => {}
         }
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = tokio::time::timeout(PARTING, has_begun) => {}
+        }
+        connection.as_mut().graceful_shutdown();
         let _ = connection.await;
     }
 

@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     Answer,
-    conversation::Conversation,
+    conversation::{Conversation, PARTING},
     full::Refusals,
     timed_stream::TimedStream,
     tls::{H2, Identity, handshake},
@@ -220,7 +220,7 @@ where
         let header_time = self.limits.load().header_time;
         let accepted = tokio::select! {
             accepted = handshake::accept(stream, &tls, header_time) => accepted,
-            _ = stopping.wait_for(|stop| *stop) => return,
+            () = parting(&mut stopping) => return,
         };
         // A connection outlives renewals; it need not hold on to what it began with.
         drop(tls);
@@ -233,6 +233,12 @@ where
             conversation.http1(stream).await;
         }
     }
+}
+
+/// Ends when a stop has begun and whoever had just connected has had some time.
+async fn parting(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
+    tokio::time::sleep(PARTING).await;
 }
 
 /// Counts one connection for as long as it lives.
