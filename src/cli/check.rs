@@ -22,7 +22,7 @@ pub fn run(file: &Path, chrony: &Path) -> ExitCode {
     match checked {
         Ok((config, cautions)) => {
             let clock = chronyd(&config, chrony).into_iter();
-            let clock = clock.chain(leap_table(&config));
+            let clock = clock.chain(leap_seconds(&config));
             for line in advice(&config).into_iter().chain(cautions).chain(clock) {
                 println!("advice: {line}");
             }
@@ -51,8 +51,8 @@ fn chronyd(config: &Config, file: &Path) -> Vec<String> {
     })
 }
 
-/// What is wrong with the table of leap seconds, where it is watched.
-fn leap_table(config: &Config) -> Option<String> {
+/// What is wrong with the table of leap seconds, where it is watched, or else with what the kernel makes of them.
+fn leap_seconds(config: &Config) -> Option<String> {
     if config.clock.source != ClockSource::Chrony {
         return None;
     }
@@ -60,7 +60,17 @@ fn leap_table(config: &Config) -> Option<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = Seconds::new(now.unwrap_or_default().as_secs());
     match leap_table::expiry(&config.clock.leap_table) {
-        Ok(expiry) if expiry > now => None,
+        Ok(expiry) if expiry > now => {
+            let offset = leap_table::tai_offset(&config.clock.leap_table, now).ok()?;
+            // Not every sandbox lets it be read.
+            let kernel = adjtimex::read().ok()?.tai;
+            (kernel != offset).then(|| {
+                format!(
+                    "the kernel has TAI - UTC as {kernel} s, and by {path} it is {offset} s: whoever keeps the clock has \
+                     not told it of leap seconds; chronyd does with `leapsectz right/UTC`, once it runs"
+                )
+            })
+        }
         Ok(expiry) => Some(format!(
             "clock.leap_table: {path} has expired on {expiry}; update the package tzdata"
         )),
