@@ -116,7 +116,7 @@ impl Changes {
     }
 }
 
-fn tell(phase: &str, outcome: &Outcome, since: Instant) {
+fn tell(phase: &str, gnomon: &Served, outcome: &Outcome, since: Instant) {
     let done: Vec<_> = outcome
         .done
         .iter()
@@ -131,7 +131,15 @@ fn tell(phase: &str, outcome: &Outcome, since: Instant) {
         outcome.failures.len()
     );
     let shown: Vec<_> = outcome.failures.iter().take(5).collect();
-    assert!(shown.is_empty(), "{phase}: {shown:#?}");
+    if !shown.is_empty() {
+        let log = gnomon.log();
+        let said = log
+            .lines()
+            .filter(|line| !line.contains(" INFO "))
+            .collect::<Vec<_>>();
+        let last = &said[said.len().saturating_sub(20)..];
+        panic!("{phase}: {shown:#?}; the daemon says {last:#?}");
+    }
     let idle: Vec<_> = outcome
         .done
         .iter()
@@ -151,7 +159,13 @@ fn nothing_is_lost_and_nothing_is_left() {
     );
     let gnomon = Served::start(
         "\"ca.crl\"",
-        |config| config.replacen("[clock]", &tls, 1),
+        |config| {
+            // On a crowded host a signature may wait for a core.
+            let patient = "\naccuracy = \"30s\"\nsigning_delay = \"20s\"\ndemo = true";
+            config
+                .replacen("[clock]", &tls, 1)
+                .replace("\ndemo = true", patient)
+        },
         |dir| {
             ServerCa::new(dir).issue("first", MONTH, &P256);
             make(
@@ -181,7 +195,7 @@ fn nothing_is_lost_and_nothing_is_left() {
         }
     });
     let gnomon = lives.unwrap();
-    tell(&format!("{kills} kills"), &killed, since);
+    tell(&format!("{kills} kills"), &gnomon, &killed, since);
 
     let since = Instant::now();
     let reloads = fs::read_to_string("systemd/gnomon.service").unwrap();
@@ -199,10 +213,10 @@ fn nothing_is_lost_and_nothing_is_left() {
         })
     };
     let warm = alive(&gnomon, time / 8);
-    tell("alive, to begin with", &warm, since);
+    tell("alive, to begin with", &gnomon, &warm, since);
     let before = held(&gnomon);
     let rest = alive(&gnomon, time * 3 / 8);
-    tell("alive", &rest, since);
+    tell("alive", &gnomon, &rest, since);
     let after = wait_for("no more open files than before", || {
         let after = held(&gnomon);
         (after.files <= before.files && after.threads <= before.threads).then_some(after)
