@@ -116,7 +116,7 @@ impl Crowd {
         let before = self.epoch.load(Ordering::SeqCst);
         let mut stamps = Vec::new();
         let done = client(self, &mut stamps);
-        let whole = before % 2 == 0 && self.epoch.load(Ordering::SeqCst) == before;
+        let whole = before.is_multiple_of(2) && self.epoch.load(Ordering::SeqCst) == before;
         let mut outcome = outcome.lock().unwrap();
         outcome.stamps.extend(stamps);
         match done {
@@ -303,7 +303,7 @@ impl Crowd {
         stream
             .set_read_timeout(Some(Duration::from_millis(200)))
             .unwrap();
-        let first: &[u8] = if number % 2 == 0 {
+        let first: &[u8] = if number.is_multiple_of(2) {
             b"GET /"
         } else {
             &[22, 3, 1]
@@ -340,7 +340,7 @@ impl Crowd {
         {
             let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
             let _ = stream.write_all(sent);
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 let _ = stream.shutdown(Shutdown::Write);
             }
         }

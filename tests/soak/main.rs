@@ -75,7 +75,7 @@ impl Changes {
     fn next_crl(&mut self, gnomon: &Served, crowd: &Crowd) {
         self.crls += 1;
         let mut revoked = json!({"revoked.pem": "keyCompromise"});
-        let is_held = self.crls % 2 == 0;
+        let is_held = self.crls.is_multiple_of(2);
         if is_held {
             revoked["held.pem"] = json!("certificateHold");
         }
