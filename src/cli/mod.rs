@@ -100,6 +100,8 @@ pub fn description() -> clap::Command {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
+        // Where standard error is gone, as with its terminal, there is nobody to tell, and telling would be a panic.
+        .log_internal_errors(false)
         .with_env_filter(
             EnvFilter::try_from_env("GNOMON_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
         )
