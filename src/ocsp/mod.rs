@@ -1,12 +1,14 @@
 //! Certificate status (RFC 6960, RFC 9919, RFC 9654): an [`issuer::Issuer`] is one CA that is answered
 //! for, a [`Responder`] one key that signs for it. [`answer`] decides what to say, [`window`] for how long
-//! it holds, [`draft`] makes the response, and [`sealed`] keeps it for the next who asks, and [`saved`] for after a restart.
+//! it holds, [`draft`] makes the response, [`sealed`] keeps it for the next who asks, and [`saved`] for after a restart.
+//! [`verify`] judges a response as a client does.
 
 pub mod answer;
 pub mod draft;
 pub mod issuer;
 pub mod saved;
 pub mod sealed;
+pub mod verify;
 pub mod window;
 
 use std::sync::Arc;

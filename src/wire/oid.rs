@@ -117,6 +117,8 @@ oids! {
     /// id-kp-OCSPSigning (RFC 6960 4.2.2.2).
     KP_OCSP_SIGNING = "1.3.6.1.5.5.7.3.9";
 
+    /// id-ad-ocsp (RFC 5280 4.2.2.1).
+    AD_OCSP = "1.3.6.1.5.5.7.48.1";
     /// id-pkix-ocsp-basic (RFC 6960 4.2.1).
     OCSP_BASIC = "1.3.6.1.5.5.7.48.1.1";
     /// id-pkix-ocsp-nonce (RFC 9654 2.1).

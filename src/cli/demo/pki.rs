@@ -33,7 +33,6 @@ const KP_SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5
 const KP_CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 const KP_CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 const KP_EMAIL_PROTECTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.4");
-const AD_OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
 
 /// keyUsage values (RFC 5280 4.2.1.3) as whole BIT STRINGs.
 const DIGITAL_SIGNATURE: &[u8] = &[tag::BIT_STRING, 2, 7, 0x80];
@@ -360,7 +359,7 @@ impl Authority {
             extensions.push(extension(oid::OCSP_NOCHECK, false, &[tag::NULL, 0]));
         } else if let Some(url) = ocsp {
             let uri = tlv::wrap(tag::context(6), &[url.as_bytes()]);
-            let access = tlv::wrap(tag::SEQUENCE, &[&object(AD_OCSP), &uri]);
+            let access = tlv::wrap(tag::SEQUENCE, &[&object(oid::AD_OCSP), &uri]);
             extensions.push(extension(
                 oid::AUTHORITY_INFO_ACCESS,
                 false,

@@ -1,0 +1,155 @@
+//! Responses judged as a client does, for stapling: ours and OpenSSL's hold, and none does that was altered by an octet,
+//! cut, is of another certificate or another time.
+
+mod support;
+
+use std::fs;
+
+use gnomon::{
+    ocsp::verify::{VerifyError, verify},
+    wire::{certificate::Certificate, ocsp_client, time::Seconds},
+};
+use support::{Folder, Gnomon, ca::Ca, run};
+
+fn certificate(dir: &Folder, name: &str) -> Certificate {
+    let content = fs::read(dir.join(name)).unwrap();
+    Certificate::read_all(&content).unwrap().remove(0)
+}
+
+fn now() -> Seconds {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    Seconds::new(now.as_secs())
+}
+
+fn asked(gnomon: &Gnomon, name: &str) -> Vec<u8> {
+    let issuer = certificate(&gnomon.dir, "issuing.pem");
+    let request = ocsp_client::request(&certificate(&gnomon.dir, name), &issuer);
+    gnomon
+        .post("/ocsp", "application/ocsp-request", &request)
+        .body
+}
+
+#[test]
+fn only_what_was_signed_holds_and_only_in_its_time() {
+    let gnomon = Gnomon::demo();
+    let dir = &gnomon.dir;
+    let (issuer, good) = (
+        certificate(dir, "issuing.pem"),
+        certificate(dir, "good.pem"),
+    );
+    let response = asked(&gnomon, "good.pem");
+    let holds = verify(&response, &good, &issuer, now()).unwrap();
+    assert!(holds.from <= now() && now() < holds.until);
+    for index in 0..response.len() {
+        for bit in [0x01, 0x20, 0x80] {
+            let mut altered = response.clone();
+            altered[index] ^= bit;
+            assert!(
+                verify(&altered, &good, &issuer, now()).is_err(),
+                "octet {index} by {bit:x}"
+            );
+        }
+        assert!(verify(&response[..index], &good, &issuer, now()).is_err());
+    }
+    assert!(verify(&[&response[..], &[0]].concat(), &good, &issuer, now()).is_err());
+
+    let at = |when| verify(&response, &good, &issuer, when);
+    assert!(matches!(at(holds.until), Err(VerifyError::NotNow { .. })));
+    assert!(at(holds.from.minus(3_600)).is_err());
+    let revoked = certificate(dir, "revoked.pem");
+    assert_eq!(
+        verify(&response, &revoked, &issuer, now()),
+        Err(VerifyError::Other)
+    );
+    let said = asked(&gnomon, "revoked.pem");
+    let judged = verify(&said, &revoked, &issuer, now());
+    assert!(matches!(judged, Err(VerifyError::Revoked(_))), "{judged:?}");
+    let root = certificate(dir, "ca.pem");
+    assert_eq!(
+        verify(&response, &good, &root, now()),
+        Err(VerifyError::Other)
+    );
+    // What is signed for nobody.
+    let refused = gnomon.post("/ocsp", "application/ocsp-request", b"0").body;
+    let judged = verify(&refused, &good, &issuer, now()).unwrap_err();
+    assert_eq!(judged.to_string(), "the responder says `malformedRequest`");
+}
+
+#[test]
+fn openssl_reads_our_requests_and_we_its_responses() {
+    let gnomon = Gnomon::demo();
+    let dir = &gnomon.dir;
+    let (issuer, good) = (
+        certificate(dir, "issuing.pem"),
+        certificate(dir, "good.pem"),
+    );
+    fs::write(
+        dir.join("request.der"),
+        ocsp_client::request(&good, &issuer),
+    )
+    .unwrap();
+    let path = |name: &str| dir.path(name);
+    Ca::new(dir);
+    let serial = hex::encode_upper(good.serial());
+    let entry = format!(
+        "V\t350101000000Z\t\t{}\tunknown\t/CN=good\n",
+        serial.trim_start_matches("00")
+    );
+    for (index, signer, expected) in [
+        (entry.as_str(), "issuing", Ok(())),
+        (&entry, "ocsp", Ok(())),
+        // It belongs to the CA, but is not for OCSP.
+        (&entry, "good", Err(VerifyError::Signer)),
+        ("", "ocsp", Err(VerifyError::Unknown)),
+    ] {
+        fs::write(dir.join("other.txt"), index).unwrap();
+        run(
+            "openssl",
+            &[
+                "ocsp",
+                "-reqin",
+                &path("request.der"),
+                "-index",
+                &path("other.txt"),
+                "-CA",
+                &path("issuing.pem"),
+                "-rsigner",
+                &path(&format!("{signer}.pem")),
+                "-rkey",
+                &path(&format!("{signer}.key")),
+                "-nmin",
+                "5",
+                "-respout",
+                &path("response.der"),
+            ],
+        );
+        let response = fs::read(dir.join("response.der")).unwrap();
+        let judged = verify(&response, &good, &issuer, now());
+        assert_eq!(judged.map(|_| ()), expected, "{signer}");
+    }
+    // Without a nextUpdate nobody knows when to let it go.
+    fs::write(dir.join("other.txt"), &entry).unwrap();
+    run(
+        "openssl",
+        &[
+            "ocsp",
+            "-reqin",
+            &path("request.der"),
+            "-index",
+            &path("other.txt"),
+            "-CA",
+            &path("issuing.pem"),
+            "-rsigner",
+            &path("ocsp.pem"),
+            "-rkey",
+            &path("ocsp.key"),
+            "-respout",
+            &path("response.der"),
+        ],
+    );
+    let response = fs::read(dir.join("response.der")).unwrap();
+    assert_eq!(
+        verify(&response, &good, &issuer, now()),
+        Err(VerifyError::Endless)
+    );
+}
