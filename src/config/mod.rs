@@ -174,6 +174,8 @@ pub struct TlsConfig {
     /// The server's own first, then the intermediates above it.
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// Whether an OCSP response about it goes into the handshake, where one can be had.
+    pub staple: bool,
 }
 
 /// One time-stamping unit.

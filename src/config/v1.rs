@@ -73,6 +73,17 @@ struct TlsSpec {
     listen: Vec<SocketAddr>,
     certificate: PathBuf,
     key: PathBuf,
+    #[serde(default)]
+    staple: StapleSpec,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StapleSpec {
+    /// Where a response can be had.
+    #[default]
+    Auto,
+    Off,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -393,6 +404,7 @@ impl Spec {
                 listen: tls.listen,
                 certificate: at(tls.certificate),
                 key: at(tls.key),
+                staple: tls.staple == StapleSpec::Auto,
             }),
             clock: clock.resolve(base),
             revocation: RevocationConfig {

@@ -229,7 +229,9 @@ impl Assembly<'_> {
         };
         let opened = Identity::open(files, self.now);
         let field = opened.as_ref().err().map_or("", TlsError::field);
-        self.take(&format!("tls.{field}"), opened).map(Arc::new)
+        let identity = self.take(&format!("tls.{field}"), opened)?;
+        self.cautions.extend(identity.cautions(self.now));
+        Some(Arc::new(identity))
     }
 
     fn anchor(&mut self) -> Option<anchor::Settings> {

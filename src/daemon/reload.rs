@@ -164,6 +164,7 @@ fn take_over(
     standing.swap(running);
     for (what, done) in [
         ("the certificate for TLS", running.identify(tls)),
+        ("what is stapled to it", running.staple()),
         ("anchors", running.anchor(anchor)),
         ("the renewal of sealed answers", running.refresh()),
     ] {

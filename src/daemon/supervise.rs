@@ -36,7 +36,7 @@ use crate::{
             Public,
             admin::Admin,
             listener::{self, Listener, ListenerLimits},
-            tls::{Identity, renewal},
+            tls::{Identity, renewal, staple::Stapler},
         },
         journal::{Journal, inbox::Inbox},
         metrics::{ConnectionMetrics, Metrics},
@@ -127,6 +127,7 @@ pub struct Running {
     has_store: bool,
     anchor: Option<(anchor::Settings, anchor::Follower)>,
     tls: Option<(Arc<Identity>, renewal::Follower)>,
+    stapler: Option<Stapler>,
     refresher: Option<Refresher>,
 }
 
@@ -275,9 +276,11 @@ impl Standing {
             has_store,
             anchor: None,
             tls: None,
+            stapler: None,
             refresher: None,
         };
         running.identify(tls)?;
+        running.staple()?;
         running.anchor(anchor)?;
         running.refresh()?;
         let figures = running.world.metrics.connections();
@@ -362,6 +365,23 @@ impl Running {
         Ok(())
     }
 
+    /// Has the certificate for TLS stapled to by the generation in force, unless it wants none.
+    pub fn staple(&mut self) -> io::Result<()> {
+        if let Some(stapler) = self.stapler.take() {
+            stapler.stop();
+        }
+        let wanted = self.generation.config.tls.as_ref();
+        let wanted = wanted.is_some_and(|tls| tls.staple);
+        let metrics = &self.world.metrics;
+        metrics.show_staple(wanted).map_err(io::Error::other)?;
+        if let (true, Some((identity, _))) = (wanted, &self.tls) {
+            let statuses = self.generation.public.statuses.clone();
+            let stapler = Stapler::begin(Arc::clone(identity), statuses, Arc::clone(metrics))?;
+            self.stapler = Some(stapler);
+        }
+        Ok(())
+    }
+
     /// Has the log's checkpoints time-stamped like this from now on.
     pub fn anchor(&mut self, new: Option<anchor::Settings>) -> io::Result<()> {
         let old = self.anchor.as_ref().map(|(settings, _)| settings);
@@ -403,6 +423,9 @@ impl Running {
         if let Some(statuses) = &self.generation.public.statuses {
             let dir = &self.generation.config.revocation.dir;
             save(statuses, &sealed_answers::path(dir));
+        }
+        if let Some(stapler) = self.stapler.take() {
+            stapler.stop();
         }
         if let Some((_, tls)) = self.tls.take() {
             tls.stop();

@@ -39,12 +39,18 @@ pub fn put(dir: &Folder, certificate: &str, key: &str) {
 impl Server {
     /// Serves `first`, with `http` in the section of that name.
     pub fn start(ends: i64, http: &str) -> Self {
-        let (dir, listen, admin) = folder(ends);
-        put(&dir, "first.pem", "first.key");
+        let folder = folder(ends);
+        put(&folder.0, "first.pem", "first.key");
+        Self::serve(folder, http, "")
+    }
+
+    /// Serves what was [`put`] into a folder, with `http` and `tls` in the sections of those names.
+    pub fn serve(folder: (Folder, SocketAddr, SocketAddr), http: &str, tls: &str) -> Self {
+        let (dir, listen, admin) = folder;
         let https = free_port();
         let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
         let ours = format!(
-            "[http]\n{http}\n[tls]\nlisten = [\"{https}\"]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"\n\n[clock]"
+            "[http]\n{http}\n[tls]\nlisten = [\"{https}\"]\ncertificate = \"tls.pem\"\nkey = \"tls.key\"\n{tls}\n\n[clock]"
         );
         fs::write(
             dir.join("gnomon.toml"),

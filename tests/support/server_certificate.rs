@@ -16,12 +16,21 @@ pub struct ServerCa<'a> {
 
 impl<'a> ServerCa<'a> {
     pub fn new(dir: &'a Folder) -> Self {
+        Self::naming(dir, "")
+    }
+
+    /// With `access` in the certificates' authorityInfoAccess, such as `OCSP;URI:http://...`.
+    pub fn naming(dir: &'a Folder, access: &str) -> Self {
+        let access = match access {
+            "" => String::new(),
+            access => format!("authorityInfoAccess={access}\n"),
+        };
         let root = dir.path("");
         let config = format!(
             "[ca]\ndefault_ca=d\n[d]\ndatabase={root}servers.txt\nnew_certs_dir={root}\nrand_serial=yes\n\
              certificate={root}issuing.pem\nprivate_key={root}issuing.key\ndefault_md=sha256\npolicy=p\n\
              x509_extensions=e\n[p]\ncommonName=supplied\n[e]\nsubjectAltName=IP:127.0.0.1\n\
-             extendedKeyUsage=serverAuth\nauthorityKeyIdentifier=keyid\n"
+             extendedKeyUsage=serverAuth\nauthorityKeyIdentifier=keyid\n{access}"
         );
         fs::write(dir.join("servers.cnf"), config).unwrap();
         fs::write(dir.join("servers.txt"), "").unwrap();

@@ -1,8 +1,10 @@
 //! TLS for the public side: [`Identity`] is the certificate and key in force, which a renewal replaces while
-//! connections go on. [`handshake`] lets a client in, [`renewal`] looks whether the files have changed.
+//! connections go on. [`handshake`] lets a client in, [`renewal`] looks whether the files have changed, [`staple`] keeps an
+//! OCSP response at hand for the handshake.
 
 pub mod handshake;
 pub mod renewal;
+pub mod staple;
 
 use std::{
     io,
@@ -16,7 +18,8 @@ use tokio_rustls::rustls::{
     self, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
-    sign::{CertifiedKey, SingleCertAndKey},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use zeroize::Zeroizing;
@@ -25,6 +28,10 @@ use crate::wire::{
     certificate::{Certificate, CertificateError},
     time::Seconds,
 };
+
+/// Seconds that a certificate should have left, unless a fifth of its life is less. Programs renew those of 90 days when
+/// 30 are left.
+const ENDS_SOON: u64 = 14 * 86_400;
 
 /// HTTP/2 by ALPN (RFC 9113 3.2).
 pub const H2: &[u8] = b"h2";
@@ -123,12 +130,37 @@ impl Files {
 #[derive(Debug)]
 struct Pair {
     config: Arc<ServerConfig>,
+    shown: Arc<Shown>,
+    /// What the file holds: our own, and what stands behind it. At least one.
+    chain: Vec<Certificate>,
     subject: String,
     not_after: Seconds,
     /// Where they were read.
     files: Files,
     /// Of the files, taken before they were read: what changed in between is read again.
     stamps: [Stamp; 2],
+}
+
+/// What a handshake shows: the certificate with its key and, behind a swap, its staple.
+#[derive(Debug)]
+struct Shown(ArcSwap<CertifiedKey>);
+
+impl Shown {
+    fn staple(&self, response: Option<Vec<u8>>) {
+        let mut certified = CertifiedKey::clone(&self.0.load());
+        certified.ocsp = response;
+        self.0.store(Arc::new(certified));
+    }
+
+    fn stapled(&self) -> Option<Vec<u8>> {
+        self.0.load().ocsp.clone()
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
 }
 
 /// Who the public side is to TLS clients.
@@ -154,6 +186,44 @@ impl Identity {
         if (&new.files, new.stamps) != (&old.files, old.stamps) {
             self.pair.store(new);
         }
+    }
+
+    /// What is no error but should be known, with the field it is about.
+    pub fn cautions(&self, now: Seconds) -> Vec<String> {
+        let pair = self.pair.load();
+        let path = pair.files.certificate.display();
+        let mut cautions = Vec::new();
+        let above = pair.chain.iter().skip(1).map(Some).chain([None]);
+        for (one, next) in pair.chain.iter().zip(above) {
+            let (subject, issuer) = (one.subject_text(), one.issuer_text());
+            match next {
+                Some(next) if !one.is_issued_by(next) => cautions.push(format!(
+                    "tls.certificate: {path}: what stands behind the certificate of {subject} did not issue it; clients \
+                     want the one of {issuer} there"
+                )),
+                None if pair.chain.len() == 1 && one.issuer() != one.subject() => cautions.push(format!(
+                    "tls.certificate: {path}: only the certificate itself; unless clients trust {issuer} as a root, add \
+                     that CA's certificate behind it"
+                )),
+                _ => {}
+            }
+        }
+        let life = pair.chain.first().map(Certificate::not_before);
+        let life = pair.not_after.since(life.unwrap_or(Seconds::EPOCH));
+        let left = pair.not_after.since(now);
+        if left < ENDS_SOON.min(life / 5) {
+            cautions.push(format!(
+                "tls.certificate: {path}: ends at {}, in {} hours; renew it",
+                pair.not_after,
+                left / 3600
+            ));
+        }
+        cautions
+    }
+
+    /// Shows the certificate without a staple.
+    pub fn show_bare(&self) {
+        self.pair.load().shown.staple(None);
     }
 
     /// For the next handshake.
@@ -204,13 +274,15 @@ impl Pair {
             });
         }
         let key = read_key(&files.key)?;
-        let chain = chain.iter().map(Certificate::der);
-        let chain = chain
+        let shown = chain.iter().map(Certificate::der);
+        let shown = shown
             .map(|der| CertificateDer::from(der.to_vec()))
             .collect();
-        let config = configuration(chain, key, files)?;
+        let (config, shown) = configuration(shown, key, files)?;
         Ok(Self {
             config: Arc::new(config),
+            shown,
+            chain,
             subject,
             not_after,
             files: files.clone(),
@@ -243,7 +315,7 @@ fn configuration(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     files: &Files,
-) -> Result<ServerConfig, TlsError> {
+) -> Result<(ServerConfig, Arc<Shown>), TlsError> {
     let unusable = |error| TlsError::Unusable {
         path: files.certificate.clone(),
         error,
@@ -262,16 +334,17 @@ fn configuration(
         },
         error => unusable(error),
     })?;
+    let shown = Arc::new(Shown(ArcSwap::from_pointee(certified)));
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(unusable)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     // Sessions are resumed by tickets, so that nothing is kept for a client that has gone. Their key is this
     // pair's own: after a renewal everybody sees the new certificate. There is no early data, which could be
     // replayed.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
     config.send_tls13_tickets = 1;
-    Ok(config)
+    Ok((config, shown))
 }

@@ -1,0 +1,296 @@
+//! OCSP stapling (RFC 6066 8): [`Stapler`] is the thread that keeps a response about our own certificate at hand. Where
+//! its CA is one that is answered for here, the response is what any client of our OCSP service gets, so that a
+//! revocation shows at once. Else it is fetched from the responder that the certificate names. Only what was verified
+//! and says `good` is shown, and never past its end.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use reqwest::header::CONTENT_TYPE;
+use tokio::sync::oneshot;
+
+use super::{Identity, Pair};
+use crate::{
+    io::http_client::{self, HttpError},
+    ocsp::verify::{self, Holds, VerifyError},
+    service::status::{Reply, Statuses},
+    wire::{certificate::Certificate, ocsp_client, ocsp_response::ErrorStatus, time::Seconds},
+};
+
+/// How often it is looked whether the certificate, our own answer or the time is another.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// From asking a responder elsewhere to the end of its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Octets of the longest answer; they have one or two KiB.
+const LONGEST: usize = 64 << 10;
+
+const REDIRECTS: usize = 3;
+
+/// Seconds: the pause after a first failure, the longest one, and the time between two answers of one responder.
+const RETRY: (u64, u64) = (10, 600);
+const INTERVAL: (u64, u64) = (60, 12 * 3600);
+
+/// Why nothing is stapled.
+#[derive(Debug, thiserror::Error)]
+enum StapleError {
+    #[error(
+        "the issuer's certificate is not behind it in the file, so that nobody can be asked; add it"
+    )]
+    NoIssuer,
+    #[error("it names no OCSP responder, and its CA is none that is answered for here")]
+    NoResponder,
+    #[error("its OCSP responder `{0}` {1}")]
+    Url(String, String),
+    #[error("our own OCSP service says `{}` of it; put its serial on the issuer's list", .0.name())]
+    Own(ErrorStatus),
+    #[error("its OCSP responder cannot be asked: {0}")]
+    Http(#[from] HttpError),
+    #[error("{0}")]
+    Verify(#[from] VerifyError),
+}
+
+impl StapleError {
+    /// Whether the certificate simply is of a kind that has no staple: many are.
+    const fn is_by_nature(&self) -> bool {
+        matches!(self, Self::NoResponder)
+    }
+
+    /// Whether a responder has taken back what it said before.
+    const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Verify(VerifyError::Revoked(_) | VerifyError::Unknown)
+        )
+    }
+
+    /// Whether the OCSP service says so itself.
+    const fn is_told(&self) -> bool {
+        matches!(self, Self::Own(ErrorStatus::TryLater))
+    }
+}
+
+/// The thread.
+#[derive(Debug)]
+pub struct Stapler {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Stapler {
+    pub fn begin(identity: Arc<Identity>, statuses: Option<Arc<Statuses>>) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = std::thread::Builder::new().name("staple".into());
+        let thread = thread.spawn(move || {
+            let stapling = Stapling::new(identity, statuses);
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopped => {}
+                    never = stapling.keep() => match never {},
+                }
+            });
+            // A host name that is being looked up is left behind.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it at once; a request under way is dropped.
+    pub fn stop(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// As clients, who compare it with the response.
+fn wall_clock() -> Seconds {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Seconds::new(now.unwrap_or_default().as_secs())
+}
+
+/// What is stapled to one pair, and what was said of it.
+struct Stapling {
+    identity: Arc<Identity>,
+    statuses: Option<Arc<Statuses>>,
+    pair: Arc<Pair>,
+    /// The certificate's CA, where it is one of the issuers that are answered for.
+    issuer: Option<Certificate>,
+    /// The response that is shown, and its end.
+    shown: Option<(Vec<u8>, Seconds)>,
+    /// When a responder elsewhere is asked next, and the pause after a failure.
+    due: Seconds,
+    pause: u64,
+    told: Option<String>,
+}
+
+impl Stapling {
+    fn new(identity: Arc<Identity>, statuses: Option<Arc<Statuses>>) -> Self {
+        let pair = identity.pair.load_full();
+        let issuers = statuses.as_ref().map(|statuses| statuses.issuers().all());
+        let mut issuers = issuers.unwrap_or_default().iter();
+        let own = pair.chain.first();
+        let issuer = issuers
+            .find(|issuer| own.is_some_and(|own| own.is_issued_by(&issuer.certificate)))
+            .map(|issuer| issuer.certificate.clone());
+        Self {
+            pair,
+            issuer,
+            identity,
+            statuses,
+            shown: None,
+            due: Seconds::EPOCH,
+            pause: RETRY.0,
+            told: None,
+        }
+    }
+
+    async fn keep(mut self) -> Infallible {
+        loop {
+            self.look(wall_clock()).await;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn look(&mut self, now: Seconds) {
+        let pair = self.identity.pair.load_full();
+        if !Arc::ptr_eq(&pair, &self.pair) {
+            *self = Self::new(Arc::clone(&self.identity), self.statuses.take());
+        }
+        match self.renew(now).await {
+            Ok(()) => {}
+            Err(error) => self.failed(&error),
+        }
+        if matches!(self.shown, Some((_, end)) if end <= now) {
+            self.show(None);
+        }
+    }
+
+    async fn renew(&mut self, now: Seconds) -> Result<(), StapleError> {
+        let pair = Arc::clone(&self.pair);
+        let [own, above @ ..] = pair.chain.as_slice() else {
+            return Ok(());
+        };
+        if let (Some(statuses), Some(issuer)) = (self.statuses.clone(), self.issuer.clone()) {
+            return self.renew_by_own(&statuses, own, &issuer, now).await;
+        }
+        if now < self.due {
+            return Ok(());
+        }
+        let fetched = fetch(own, above.first(), now).await;
+        let after = match &fetched {
+            Ok((_, holds)) => {
+                let (shortest, longest) = INTERVAL;
+                self.pause = RETRY.0;
+                (holds.until.since(now) / 2).clamp(shortest, longest)
+            }
+            Err(_) => {
+                let pause = self.pause;
+                self.pause = (pause * 2).min(RETRY.1);
+                pause
+            }
+        };
+        self.due = now.plus(after);
+        let (response, holds) = fetched.inspect_err(|error| {
+            if error.is_final() {
+                self.show(None);
+            }
+        })?;
+        self.show(Some((response, holds.until)));
+        Ok(())
+    }
+
+    /// Each time, since it costs next to nothing: whoever asks next gets the same.
+    async fn renew_by_own(
+        &mut self,
+        statuses: &Statuses,
+        own: &Certificate,
+        issuer: &Certificate,
+        now: Seconds,
+    ) -> Result<(), StapleError> {
+        let request = ocsp_client::request(own, issuer);
+        let sealed = match statuses.sealed(&request) {
+            Some(sealed) => sealed,
+            None => match statuses.answer(&request).await {
+                Reply::Sealed(sealed) => sealed,
+                // It has no nonce, so that this does not happen.
+                Reply::Fresh(_) => return Ok(()),
+                Reply::Refused(ErrorStatus::TryLater) => {
+                    return Err(StapleError::Own(ErrorStatus::TryLater));
+                }
+                Reply::Refused(status) => {
+                    self.show(None);
+                    return Err(StapleError::Own(status));
+                }
+            },
+        };
+        if matches!(&self.shown, Some((shown, _)) if *shown == sealed.body) {
+            return Ok(());
+        }
+        let holds = verify::verify(&sealed.body, own, issuer, now);
+        let holds = holds.inspect_err(|_| self.show(None))?;
+        self.show(Some((sealed.body.to_vec(), holds.until)));
+        Ok(())
+    }
+
+    fn show(&mut self, response: Option<(Vec<u8>, Seconds)>) {
+        if response.is_none() && self.shown.is_none() {
+            return;
+        }
+        if let Some((_, until)) = &response
+            && self.told.take().is_some()
+        {
+            tracing::info!("tls.staple: stapled again, until {until}");
+        }
+        let octets = response.as_ref().map(|(response, _)| response.clone());
+        self.pair.shown.staple(octets);
+        self.shown = response;
+    }
+
+    /// Said once as long as it is the same.
+    fn failed(&mut self, error: &StapleError) {
+        let said = error.to_string();
+        if error.is_told() || self.told.as_ref() == Some(&said) {
+            return;
+        }
+        let subject = &self.pair.subject;
+        if error.is_by_nature() {
+            tracing::info!(
+                "tls.staple: nothing is stapled to the certificate of {subject}: {said}"
+            );
+        } else {
+            tracing::warn!("tls.staple: the certificate of {subject}: {said}");
+        }
+        self.told = Some(said);
+    }
+}
+
+/// Asks the responder that the certificate names.
+async fn fetch(
+    own: &Certificate,
+    issuer: Option<&Certificate>,
+    now: Seconds,
+) -> Result<(Vec<u8>, Holds), StapleError> {
+    let url = ocsp_client::responder(own).ok_or(StapleError::NoResponder)?;
+    let issuer = issuer.filter(|issuer| own.is_issued_by(issuer));
+    let issuer = issuer.ok_or(StapleError::NoIssuer)?;
+    let url = http_client::url(&url).map_err(|what| StapleError::Url(url, what))?;
+    let response = http_client::client(PATIENCE, REDIRECTS)?
+        .post(url)
+        .header(CONTENT_TYPE, "application/ocsp-request")
+        .body(ocsp_client::request(own, issuer))
+        .send()
+        .await
+        .map_err(HttpError::from)?;
+    let response = http_client::body(response, LONGEST).await?;
+    let holds = verify::verify(&response, own, issuer, now)?;
+    Ok((response, holds))
+}
