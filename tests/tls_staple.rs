@@ -60,6 +60,10 @@ fn our_own_service_says_what_is_stapled() {
         assert!(said.contains("Cert Status: good"), "{said}");
         assert!(said.contains("Verify return code: 0 (ok)"), "{said}");
     }
+    let end = server
+        .gnomon
+        .metric(&["gnomon_tls_staple_end_timestamp_seconds"]);
+    assert!(end > 1.7e9, "{end}");
     // curl and GnuTLS verify it.
     for option in ["--http1.1", "--http2"] {
         let said = server.curl(&["--cert-status", option]);
@@ -118,6 +122,8 @@ fn our_own_service_says_what_is_stapled() {
     ca.publish(&ca.crl("7FFFFFFF01", &[]));
     wait_for("no staple", || has_none(&server).then_some(()));
     server.log_says("tls.staple: the certificate of CN=second: the certificate was revoked at ");
+    let end = ["gnomon_tls_staple_end_timestamp_seconds"];
+    assert_eq!(server.gnomon.metric(&end), 0.0);
     let said = server.curl(&["--cert-status"]);
     assert!(!said.contains("200 HTTP/"), "{said}");
 

@@ -61,6 +61,7 @@ pub struct Metrics {
     crls: CrlMetrics,
     issued_pushes: IntCounterVec,
     tls_end: IntGauge,
+    staple_end: IntGauge,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
     reloads: ReloadMetrics,
@@ -148,6 +149,10 @@ impl Metrics {
                 "Pushes of issued serials with the issuer's token, by issuer and HTTP status.",
                 &["issuer", "status"],
             )?,
+            staple_end: IntGauge::new(
+                "gnomon_tls_staple_end_timestamp_seconds",
+                "When the OCSP response that is stapled to it ends; 0 while there is none.",
+            )?,
             tls_end: IntGauge::new(
                 "gnomon_tls_end_timestamp_seconds",
                 "When the certificate that TLS clients are shown ends.",
@@ -219,6 +224,17 @@ impl Metrics {
     /// From now on there is the end of the certificate for TLS.
     pub fn show_tls(&self) -> Result<(), prometheus::Error> {
         self.registry.register(Box::new(self.tls_end.clone()))
+    }
+
+    /// From now on there is the end of what is stapled to it.
+    pub fn show_staple(&self) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(self.staple_end.clone()))
+    }
+
+    /// When the stapled response ends; `None` while there is none.
+    pub fn staple_end(&self, end: Option<Seconds>) {
+        let end = end.map_or(0, Seconds::get);
+        self.staple_end.set(i64::try_from(end).unwrap_or(i64::MAX));
     }
 
     /// When the certificate for TLS ends. An alert days before leaves the time to renew it.

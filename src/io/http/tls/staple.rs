@@ -16,7 +16,10 @@ use tokio::sync::oneshot;
 
 use super::{Identity, Pair};
 use crate::{
-    io::http_client::{self, HttpError},
+    io::{
+        http_client::{self, HttpError},
+        metrics::Metrics,
+    },
     ocsp::verify::{self, Holds, VerifyError},
     service::status::{Reply, Statuses},
     wire::{certificate::Certificate, ocsp_client, ocsp_response::ErrorStatus, time::Seconds},
@@ -84,14 +87,18 @@ pub struct Stapler {
 }
 
 impl Stapler {
-    pub fn begin(identity: Arc<Identity>, statuses: Option<Arc<Statuses>>) -> io::Result<Self> {
+    pub fn begin(
+        identity: Arc<Identity>,
+        statuses: Option<Arc<Statuses>>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let thread = std::thread::Builder::new().name("staple".into());
         let thread = thread.spawn(move || {
-            let stapling = Stapling::new(identity, statuses);
+            let stapling = Stapling::new(identity, statuses, metrics);
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
@@ -121,6 +128,7 @@ fn wall_clock() -> Seconds {
 struct Stapling {
     identity: Arc<Identity>,
     statuses: Option<Arc<Statuses>>,
+    metrics: Arc<Metrics>,
     pair: Arc<Pair>,
     /// The certificate's CA, where it is one of the issuers that are answered for.
     issuer: Option<Certificate>,
@@ -133,7 +141,12 @@ struct Stapling {
 }
 
 impl Stapling {
-    fn new(identity: Arc<Identity>, statuses: Option<Arc<Statuses>>) -> Self {
+    fn new(
+        identity: Arc<Identity>,
+        statuses: Option<Arc<Statuses>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        metrics.staple_end(None);
         let pair = identity.pair.load_full();
         let issuers = statuses.as_ref().map(|statuses| statuses.issuers().all());
         let mut issuers = issuers.unwrap_or_default().iter();
@@ -146,6 +159,7 @@ impl Stapling {
             issuer,
             identity,
             statuses,
+            metrics,
             shown: None,
             due: Seconds::EPOCH,
             pause: RETRY.0,
@@ -163,7 +177,8 @@ impl Stapling {
     async fn look(&mut self, now: Seconds) {
         let pair = self.identity.pair.load_full();
         if !Arc::ptr_eq(&pair, &self.pair) {
-            *self = Self::new(Arc::clone(&self.identity), self.statuses.take());
+            let (identity, metrics) = (Arc::clone(&self.identity), Arc::clone(&self.metrics));
+            *self = Self::new(identity, self.statuses.take(), metrics);
         }
         match self.renew(now).await {
             Ok(()) => {}
@@ -250,6 +265,8 @@ impl Stapling {
         {
             tracing::info!("tls.staple: stapled again, until {until}");
         }
+        self.metrics
+            .staple_end(response.as_ref().map(|(_, until)| *until));
         let octets = response.as_ref().map(|(response, _)| response.clone());
         self.pair.shown.staple(octets);
         self.shown = response;
