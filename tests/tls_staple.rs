@@ -151,6 +151,38 @@ fn off_is_off() {
     assert!(has_none(&server));
 }
 
+#[test]
+fn a_reload_keeps_the_staple_or_ends_it() {
+    let own = folder(MONTH);
+    put(&own.0, "first.pem", "first.key");
+    list(&own.0, "first.pem");
+    let server = Server::serve(own, "", "");
+    wait_for("a staple", || is_good(&server).then_some(()));
+    let config = server.dir().join("gnomon.toml");
+    let with = fs::read_to_string(&config).unwrap();
+    let without = with.replace("key = \"tls.key\"", "key = \"tls.key\"\nstaple = \"off\"");
+    let mut reloads = 0;
+    let mut reload = |config_text: &str| {
+        fs::write(&config, config_text).unwrap();
+        server.gnomon.signal("HUP");
+        reloads += 1;
+        wait_for("the reload", || {
+            (server.log().matches("reload: in force").count() == reloads).then_some(())
+        });
+    };
+    // Nobody meets a handshake without it.
+    for _ in 0..3 {
+        reload(&with);
+        assert!(is_good(&server));
+    }
+    reload(&without);
+    assert!(has_none(&server));
+    let metric = ["gnomon_tls_staple_end_timestamp_seconds"];
+    assert_eq!(server.gnomon.metric(&metric), 0.0);
+    reload(&with);
+    wait_for("a staple again", || is_good(&server).then_some(()));
+}
+
 /// OpenSSL's OCSP responder for another CA, as the demo of `dir` is.
 struct Responder(Child);
 

@@ -374,10 +374,15 @@ impl Running {
         let wanted = wanted.is_some_and(|tls| tls.staple);
         let metrics = &self.world.metrics;
         metrics.show_staple(wanted).map_err(io::Error::other)?;
-        if let (true, Some((identity, _))) = (wanted, &self.tls) {
+        let Some((identity, _)) = &self.tls else {
+            return Ok(());
+        };
+        if wanted {
             let statuses = self.generation.public.statuses.clone();
             let stapler = Stapler::begin(Arc::clone(identity), statuses, Arc::clone(metrics))?;
             self.stapler = Some(stapler);
+        } else {
+            identity.show_bare();
         }
         Ok(())
     }

@@ -226,9 +226,18 @@ impl Metrics {
         self.registry.register(Box::new(self.tls_end.clone()))
     }
 
-    /// From now on there is the end of what is stapled to it.
-    pub fn show_staple(&self) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(self.staple_end.clone()))
+    /// From now on there is the end of what is stapled to it, or no longer.
+    pub fn show_staple(&self, shown: bool) -> Result<(), prometheus::Error> {
+        let gauge = Box::new(self.staple_end.clone());
+        let done = match shown {
+            true => self.registry.register(gauge),
+            false => self.registry.unregister(gauge),
+        };
+        match done {
+            // As it was before.
+            Err(prometheus::Error::AlreadyReg | prometheus::Error::Msg(_)) => Ok(()),
+            done => done,
+        }
     }
 
     /// When the stapled response ends; `None` while there is none.

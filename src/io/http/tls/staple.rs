@@ -98,7 +98,7 @@ impl Stapler {
             .build()?;
         let thread = std::thread::Builder::new().name("staple".into());
         let thread = thread.spawn(move || {
-            let stapling = Stapling::new(identity, statuses, metrics);
+            let stapling = Stapling::new(identity, statuses, metrics, wall_clock());
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
@@ -145,8 +145,8 @@ impl Stapling {
         identity: Arc<Identity>,
         statuses: Option<Arc<Statuses>>,
         metrics: Arc<Metrics>,
+        now: Seconds,
     ) -> Self {
-        metrics.staple_end(None);
         let pair = identity.pair.load_full();
         let issuers = statuses.as_ref().map(|statuses| statuses.issuers().all());
         let mut issuers = issuers.unwrap_or_default().iter();
@@ -154,13 +154,24 @@ impl Stapling {
         let issuer = issuers
             .find(|issuer| own.is_some_and(|own| own.is_issued_by(&issuer.certificate)))
             .map(|issuer| issuer.certificate.clone());
+        // What was stapled before a reload is still right where it still holds.
+        let stapled = pair.shown.stapled();
+        let shown = stapled.and_then(|response| {
+            let issuer = issuer.as_ref().or_else(|| pair.chain.get(1))?;
+            let holds = verify::verify(&response, own?, issuer, now).ok()?;
+            Some((response, holds.until))
+        });
+        if shown.is_none() {
+            pair.shown.staple(None);
+        }
+        metrics.staple_end(shown.as_ref().map(|(_, until)| *until));
         Self {
             pair,
             issuer,
             identity,
             statuses,
             metrics,
-            shown: None,
+            shown,
             due: Seconds::EPOCH,
             pause: RETRY.0,
             told: None,
@@ -178,7 +189,7 @@ impl Stapling {
         let pair = self.identity.pair.load_full();
         if !Arc::ptr_eq(&pair, &self.pair) {
             let (identity, metrics) = (Arc::clone(&self.identity), Arc::clone(&self.metrics));
-            *self = Self::new(identity, self.statuses.take(), metrics);
+            *self = Self::new(identity, self.statuses.take(), metrics, now);
         }
         match self.renew(now).await {
             Ok(()) => {}
