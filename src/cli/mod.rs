@@ -12,12 +12,11 @@ mod keys;
 mod serve;
 mod status;
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
-use crate::config::Problem;
+use crate::{config::Problem, io::logging};
 
 /// Vouches for when and whether: time-stamps (RFC 3161) and certificate status (RFC 6960).
 #[derive(Debug, Parser)]
@@ -99,16 +98,13 @@ pub fn description() -> clap::Command {
 /// Does what the command line says.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        // Where standard error is gone, as with its terminal, there is nobody to tell, and telling would be a panic.
-        .log_internal_errors(false)
-        .with_env_filter(
-            EnvFilter::try_from_env("GNOMON_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    if !matches!(
+        arguments.command,
+        Command::Serve { .. } | Command::Demo { .. }
+    ) {
+        // Those two have a configuration that says how.
+        logging::begin(logging::Settings::default());
+    }
     match arguments.command {
         Command::Demo {
             dir,
@@ -140,7 +136,7 @@ pub fn run() -> ExitCode {
 /// Says every problem on standard error.
 fn fail(problems: &[Problem]) -> ExitCode {
     for problem in problems {
-        eprintln!("error: {problem}");
+        logging::say_plainly(&problem.to_string());
     }
     ExitCode::FAILURE
 }

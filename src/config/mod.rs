@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-pub use v1::ClockSource;
+pub use v1::{ClockSource, LogFormat, LogLevel};
 
 /// One thing that is wrong: where, what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,7 @@ pub struct Config {
     pub revocation: RevocationConfig,
     /// Sealed answers kept in memory.
     pub sealed_answers: usize,
+    pub log: LogConfig,
     pub tsus: Vec<TsuConfig>,
     pub issuers: Vec<IssuerConfig>,
 }
@@ -150,6 +151,18 @@ pub struct AnchorConfig {
     pub interval: Duration,
     /// CA certificates (PEM) that the other TSA's certificate must lead to.
     pub trust: PathBuf,
+}
+
+/// What is said while the appliance runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    /// The least; the environment variable `GNOMON_LOG` overrides it.
+    pub level: LogLevel,
+    /// Whether there is a line for each request.
+    pub requests: bool,
+    /// Of those, how many in a second at most.
+    pub request_lines: u32,
 }
 
 /// Limits of the public listeners.

@@ -21,6 +21,8 @@ pub fn needs_a_restart(old: &Config, new: &Config) -> Vec<Problem> {
     fixed.journal(&old.journal, &new.journal);
     let dir = |config: &Config| config.revocation.dir.clone();
     fixed.hold("revocation.dir", &dir(old), &dir(new));
+    fixed.hold("log.format", &old.log.format, &new.log.format);
+    fixed.hold("log.level", &old.log.level, &new.log.level);
     fixed.problems
 }
 
@@ -39,6 +41,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
         nonce,
         revocation,
         sealed_answers,
+        log,
         tsus,
         issuers,
     } = new;
@@ -56,6 +59,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     tell(*revocation != old.revocation, "[revocation]");
     let ocsp = (*nonce, *sealed_answers) != (old.nonce, old.sealed_answers);
     tell(ocsp, "[ocsp]");
+    tell(*log != old.log, "[log]");
     compare(&mut all, "tsu", (&old.tsus, tsus), |tsu| &tsu.name);
     let issuers = (old.issuers.as_slice(), issuers.as_slice());
     compare(&mut all, "issuer", issuers, |issuer| &issuer.name);

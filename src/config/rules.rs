@@ -68,6 +68,10 @@ pub fn problems(config: &Config) -> Vec<Problem> {
             wrong(field.into(), "must be longer, or nobody is ever in time");
         }
     }
+    if config.log.request_lines == 0 {
+        let what = "must be at least 1; to have none, set requests = false";
+        wrong("log.request_lines".into(), what);
+    }
     let journal = &config.journal;
     if journal.segment_size < SMALLEST_SEGMENT {
         let what = "must be at least 64KiB, or the journal becomes thousands of files";

@@ -1,6 +1,7 @@
 //! The configuration file as it is written: [`Spec`], with every default in one place.
 
 mod issuer;
+mod log;
 
 use std::{
     net::SocketAddr,
@@ -19,6 +20,7 @@ use super::{
     units::{Size, Span},
 };
 use issuer::IssuerSpec;
+use log::LogSpec;
 
 use crate::{
     clock::LeapPolicy,
@@ -49,6 +51,8 @@ pub struct Spec {
     ocsp: OcspSpec,
     #[serde(default)]
     revocation: RevocationSpec,
+    #[serde(default)]
+    log: LogSpec,
     #[serde(default)]
     tsu: Vec<TsuSpec>,
     #[serde(default)]
@@ -127,6 +131,8 @@ impl ClockSpec {
         }
     }
 }
+
+pub use log::{LogFormat, LogLevel};
 
 /// Who vouches for the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -355,6 +361,7 @@ impl Spec {
             journal,
             ocsp,
             revocation,
+            log,
             tsu,
             issuer,
         } = self;
@@ -421,6 +428,7 @@ impl Spec {
                     .unwrap_or(512 << 20),
             },
             journal: journal.resolve(base),
+            log: log.resolve(),
             nonce: ocsp.nonce.unwrap_or(true),
             sealed_answers: ocsp.sealed_answers.unwrap_or(100_000),
             tsus,

@@ -19,10 +19,11 @@ use crate::{
             Journal,
             inbox::{Inbox, Request},
         },
-        leap_table,
+        leap_table, logging,
         metrics::Metrics,
     },
     service::{
+        code,
         own_certificates::{Change, OwnCertificates},
         timestamp::Outcome,
     },
@@ -198,34 +199,58 @@ const fn leap(phase: &'static str) -> Event {
 fn say(transition: &Transition) {
     match transition {
         Transition::Proven { bound } => {
-            tracing::info!("clock: proven, within {} us of UTC", bound.as_micros());
+            tracing::info!(
+                code = code::CLOCK_LOST,
+                "clock: proven, within {} us of UTC",
+                bound.as_micros()
+            );
         }
         Transition::Degraded { bound } => tracing::warn!(
+            code = code::CLOCK_DEGRADED,
             "clock: degraded, within {} us of UTC; tokens are issued, but look at `gnomon clock`",
             bound.as_micros()
         ),
         Transition::Lost { reason, .. } => {
-            tracing::error!("clock: lost, no token is issued: {reason}");
+            tracing::error!(
+                code = code::CLOCK_LOST,
+                "clock: lost, no token is issued: {reason}"
+            );
         }
         Transition::Stepped { by } => {
-            tracing::error!("clock: it was stepped by {} us", by.as_micros());
+            tracing::error!(
+                code = code::CLOCK_STEPPED,
+                "clock: it was stepped by {} us",
+                by.as_micros()
+            );
         }
         Transition::Suspended { slept } => {
-            tracing::error!("clock: the host slept for {} ms", slept.as_millis());
+            tracing::error!(
+                code = code::HOST_SLEPT,
+                "clock: the host slept for {} ms",
+                slept.as_millis()
+            );
         }
         Transition::Latched { losses } => tracing::error!(
+            code = code::CLOCK_LATCHED,
             "clock: lost {losses} times in a short time; no token is issued until you have looked and say `gnomon clock \
              reset`"
         ),
-        Transition::Reset => tracing::info!("clock: reset by the operator"),
+        Transition::Reset => {
+            tracing::info!(code = code::CLOCK_LATCHED, "clock: reset by the operator")
+        }
         Transition::LeapAnnounced { at, .. } => tracing::info!(
             "clock: a leap second is announced before {}",
             Seconds::new(at.as_secs())
         ),
         Transition::LeapStarted => {
-            tracing::warn!("clock: a leap second is due; no token is issued until it is over");
+            tracing::warn!(
+                code = code::LEAP_SECOND,
+                "clock: a leap second is due; no token is issued until it is over"
+            );
         }
-        Transition::LeapEnded => tracing::info!("clock: the leap second is over"),
+        Transition::LeapEnded => {
+            tracing::info!(code = code::LEAP_SECOND, "clock: the leap second is over")
+        }
     }
 }
 
@@ -233,12 +258,14 @@ fn alarm(change: &Change) {
     let (of, subject, serial) = (&change.of, &change.subject, hex::encode(&change.serial));
     match change.revocation {
         Some(revocation) => tracing::error!(
+            code = code::OWN_CERTIFICATE,
             "ALARM: {of}: its certificate {subject} (serial {serial}) was revoked on {} ({}), so its key signs nothing \
              any more; find out why, and give it a new key and certificate",
             revocation.time,
             reason_name(revocation.reason)
         ),
         None => tracing::warn!(
+            code = code::OWN_CERTIFICATE,
             "{of}: its certificate {subject} (serial {serial}) is no longer revoked; its key signs again"
         ),
     }
@@ -293,6 +320,7 @@ impl Watch {
         self.eyes.look_at(&self.own_certificates);
         self.eyes.metrics.journal(self.eyes.journal.figures());
         self.eyes.metrics.sample();
+        logging::tick();
         match self.eyes.clock.news() {
             Some(news) => {
                 for transition in news {
@@ -308,7 +336,10 @@ impl Watch {
             && begun.elapsed() >= PATIENCE
         {
             // A loss is told when it happens; this is for a clock that was never proven at all.
-            tracing::warn!("clock: not yet proven, no token is issued: {unproven}");
+            tracing::warn!(
+                code = code::CLOCK_NOT_YET_PROVEN,
+                "clock: not yet proven, no token is issued: {unproven}"
+            );
             self.unproven_since = None;
         }
         if time.is_ok() {
@@ -362,10 +393,11 @@ impl Watch {
         match expiry {
             Ok(expiry) if expiry > self.eyes.clock.reading() => {}
             Ok(expiry) => tracing::warn!(
+                code = code::LEAP_TABLE,
                 "{}: the table of leap seconds has expired on {expiry}; update the package tzdata",
                 path.display()
             ),
-            Err(error) => tracing::warn!("{}: {error}", path.display()),
+            Err(error) => tracing::warn!(code = code::LEAP_TABLE, "{}: {error}", path.display()),
         }
     }
 

@@ -25,12 +25,13 @@ use crate::{
             listener::ListenerLimits,
             log::PublicLog,
             own_names::OwnNames,
+            request_log::RequestLog,
         },
         metrics::ConnectionMetrics,
         pkcs11::Modules,
     },
     ocsp::issuer::Issuers,
-    service::{own_certificates::OwnCertificates, status::Statuses, timestamp::Timestamping},
+    service::{code, own_certificates::OwnCertificates, status::Statuses, timestamp::Timestamping},
     tsa::set::TsuSet,
 };
 
@@ -73,6 +74,10 @@ impl Generation {
                 size: config.http.body,
                 time: config.http.body_timeout,
             },
+            requests: config
+                .log
+                .requests
+                .then(|| RequestLog::new(config.log.request_lines)),
         };
         Self {
             public: Arc::new(public),
@@ -127,7 +132,7 @@ impl Generation {
         let http = &self.config.http;
         let room = descriptors::room(http.connections);
         if let Some(caution) = &room.caution {
-            tracing::warn!("{caution}");
+            tracing::warn!(code = code::DESCRIPTORS_FEW, "{caution}");
         }
         let limits = ListenerLimits {
             header_time: http.header_timeout,

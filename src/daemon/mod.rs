@@ -5,6 +5,8 @@
 mod assemble;
 mod chronicle;
 mod generation;
+pub mod in_force;
+pub mod log;
 mod refresh;
 mod reload;
 mod sockets;
@@ -22,8 +24,10 @@ use crate::{
         pkcs11::Modules,
         systemd,
     },
+    service::code,
 };
 use assemble::{Inherited, assemble};
+use in_force::InForce;
 use sockets::Sockets;
 use supervise::{Appliance, Base, Signals, StartError};
 
@@ -45,8 +49,9 @@ pub fn check(config: &Config) -> Result<Vec<String>, Vec<Problem>> {
     Ok(parts.cautions)
 }
 
-/// Serves until SIGTERM or SIGINT. `ready` is called once, when every socket accepts.
-pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Problem>> {
+/// Serves until SIGTERM or SIGINT. `ready` is called once, when every socket accepts, with what is
+/// in force.
+pub fn run(config: &Config, ready: impl FnOnce(&Addresses, InForce)) -> Result<(), Vec<Problem>> {
     let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
     let unserved = |error: StartError| vec![error.problem(config)];
     let passed = systemd::sockets();
@@ -70,8 +75,11 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
             _ => problem,
         }]
     })?;
-    for caution in mended.iter().chain(&parts.cautions) {
-        tracing::warn!("{caution}");
+    for what in &mended {
+        tracing::warn!(code = code::JOURNAL_MENDED, "{what}");
+    }
+    for caution in &parts.cautions {
+        tracing::warn!(code = code::CAUTION, "{caution}");
     }
     let base = Base {
         modules: Arc::clone(&modules),
@@ -81,7 +89,8 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses)) -> Result<(), Vec<Pr
     };
     let stopped = match Appliance::start(config, parts, base, sockets, signals) {
         Ok(appliance) => {
-            ready(&addresses);
+            let in_force = InForce::new(config, &addresses, &appliance.status());
+            ready(&addresses, in_force);
             systemd::ready();
             let told = appliance.serve_until_told();
             told.map_err(|error| wrong("", format!("signals cannot be waited for: {error}")))

@@ -22,6 +22,7 @@ use crate::{
     audit::event::Event,
     config::{Config, Problem, reload},
     io::{metrics::Reload, systemd},
+    service::code,
 };
 
 /// How often it is looked whether the last request of an old generation has been answered.
@@ -87,16 +88,19 @@ fn obey(standing: &Standing) -> Option<Generation> {
         Ok((old, told)) => {
             metrics.configured(wall_clock());
             metrics.reloaded(Reload::Done);
-            tracing::info!("reload: in force: {told}");
+            tracing::info!(code = code::RELOAD_REFUSED, "reload: in force: {told}");
             systemd::ready();
             Some(old)
         }
         Err(problems) => {
             metrics.reloaded(Reload::Refused);
             for problem in problems {
-                tracing::error!("reload: {problem}");
+                tracing::error!(code = code::RELOAD_REFUSED, "reload: {problem}");
             }
-            tracing::error!("reload: refused; what was in force before stays so");
+            tracing::error!(
+                code = code::RELOAD_REFUSED,
+                "reload: refused; what was in force before stays so"
+            );
             systemd::refused();
             None
         }
@@ -149,7 +153,7 @@ fn take_over(
     mut parts: Parts,
 ) -> (Generation, String) {
     for caution in &parts.cautions {
-        tracing::warn!("{caution}");
+        tracing::warn!(code = code::CAUTION, "{caution}");
     }
     let (anchor, tls) = (parts.anchor.take(), parts.tls.take());
     let new = Generation::new(config, parts, &running.world, Some(&running.generation));
@@ -169,7 +173,10 @@ fn take_over(
         ("the renewal of sealed answers", running.refresh()),
     ] {
         if let Err(error) = done {
-            tracing::error!("reload: {what}: {error}; start gnomon anew");
+            tracing::error!(
+                code = code::RELOAD_INCOMPLETE,
+                "reload: {what}: {error}; start gnomon anew"
+            );
         }
     }
     for source in running.followers.settle() {

@@ -45,7 +45,7 @@ use crate::{
         store::Store,
         systemd,
     },
-    service::{status::Statuses, timestamp::Timestamping},
+    service::{code, status::Statuses, timestamp::Timestamping},
     wire::time::Seconds,
 };
 
@@ -166,7 +166,7 @@ impl Appliance {
         // The workers have their own handles of the sockets: these must go once they run, or the kernel would go on to
         // accept after a stop has begun.
         Ok(Self {
-            admin: listener::serve("admin", &admin, 1, operator_limits, move |request| {
+            admin: listener::serve("admin", &admin, 1, operator_limits, move |request, _| {
                 for_operator.operator.load_full().respond(request)
             })?,
             public: listener::serve(
@@ -174,12 +174,17 @@ impl Appliance {
                 &public,
                 config.http.workers,
                 limits,
-                move |request| for_clients.public.load_full().respond(request),
+                move |request, client| for_clients.public.load_full().respond(request, client),
             )?,
             reloader: Reloader::begin(Arc::clone(&standing))?,
             standing,
             signals,
         })
+    }
+
+    /// What it tells of itself at this moment.
+    pub fn status(&self) -> serde_json::Value {
+        self.standing.operator.load().status.as_json()
     }
 
     /// Reloads at SIGHUP, and ends at SIGTERM or SIGINT, whose name it gives.
@@ -215,6 +220,7 @@ impl Appliance {
         match standing.running_if_free() {
             Some(mut running) => running.stop(),
             None => tracing::error!(
+                code = code::RELOAD_LEFT,
                 "a reload has not come to its end, and is left behind; sealed answers are not saved"
             ),
         }
@@ -265,7 +271,7 @@ impl Standing {
             let sealed = sealed_answers::path(&config.revocation.dir);
             match sealed_answers::take(&sealed, config.sealed_answers) {
                 Ok(saved) => statuses.take_back(saved),
-                Err(error) => tracing::warn!("{error}"),
+                Err(error) => tracing::warn!(code = code::SEALED_ANSWERS, "{error}"),
             }
         }
         let mut running = Running {
@@ -450,13 +456,16 @@ fn recall(config: &Config, feeds: &[Opened], world: &mut World, has_store: &mut 
     if !std::mem::replace(has_store, true) {
         let (store, trouble) = Store::open(&config.revocation.dir.join("state"));
         if let Some(trouble) = trouble {
-            tracing::error!("{trouble}");
+            tracing::error!(code = code::STORE, "{trouble}");
         }
         world.store = store;
     }
     let (marks, trouble) = marks::known(&world.store, &config.journal.dir);
     if let Some(trouble) = trouble {
-        tracing::error!("the journal cannot be read for how far CRLs had come: {trouble}");
+        tracing::error!(
+            code = code::MARKS_UNREADABLE,
+            "the journal cannot be read for how far CRLs had come: {trouble}"
+        );
     }
     marks
 }
@@ -470,6 +479,7 @@ fn save(statuses: &Statuses, path: &Path) {
     match sealed_answers::save(path, &answers) {
         Ok(()) => tracing::info!("{} sealed answers saved for the next start", answers.len()),
         Err(error) => tracing::warn!(
+            code = code::SEALED_ANSWERS,
             "{}: the sealed answers cannot be saved: {error}; the next start signs them again",
             path.display()
         ),

@@ -15,6 +15,7 @@ mod jobs;
 pub mod journal;
 pub mod kernel_clock;
 pub mod leap_table;
+pub mod logging;
 pub mod metrics;
 pub mod pkcs11;
 mod places;

@@ -13,6 +13,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::service::code;
+
 /// Octets of the engine's cache: its content is some kilobytes.
 const CACHE: u64 = 1 << 20;
 
@@ -178,7 +180,11 @@ impl Store {
         match caught(|| work(trees)) {
             Ok(value) => Some(value),
             Err(error) => {
-                tracing::error!("the store of the CRL feeds: {}", error.what);
+                tracing::error!(
+                    code = code::STORE,
+                    "the store of the CRL feeds: {}",
+                    error.what
+                );
                 None
             }
         }

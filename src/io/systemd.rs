@@ -8,6 +8,8 @@ use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 use sd_notify::NotifyState;
 
+use crate::service::code;
+
 /// The listening sockets that systemd has opened (sd_listen_fds(3)), or what is wrong with one. To be asked once, and
 /// before there are threads: it takes variables out of the environment, so that no other program thinks them meant for it.
 pub fn sockets() -> Vec<io::Result<TcpListener>> {
@@ -32,7 +34,10 @@ pub fn ready() {
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!("the monotonic clock cannot be read: {error}"),
+        Err(error) => tracing::warn!(
+            code = code::SYSTEMD_DEAF,
+            "the monotonic clock cannot be read: {error}"
+        ),
     }
 }
 
@@ -63,6 +68,7 @@ pub async fn feed_watchdog(works: impl Fn() -> bool) -> Infallible {
             tell(&[NotifyState::Watchdog]);
         } else if fed {
             tracing::error!(
+                code = code::WATCHDOG_STARVED,
                 "a call into a signing device has not come back, and no other session serves its key: the \
                  watchdog is not fed, so that systemd starts gnomon anew"
             );
@@ -73,6 +79,9 @@ pub async fn feed_watchdog(works: impl Fn() -> bool) -> Infallible {
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!("systemd cannot be told ($NOTIFY_SOCKET): {error}");
+        tracing::warn!(
+            code = code::SYSTEMD_DEAF,
+            "systemd cannot be told ($NOTIFY_SOCKET): {error}"
+        );
     }
 }

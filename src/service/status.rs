@@ -14,6 +14,7 @@ use saved::SavedAnswers;
 use strangers::Budget;
 
 use super::{
+    code,
     flight::{Flights, Turn},
     trouble::Trouble,
 };
@@ -190,7 +191,7 @@ impl Statuses {
             kept,
             nonce,
             flights: Flights::new(WAITERS),
-            trouble: Trouble::new("ocsp"),
+            trouble: Trouble::new("ocsp", code::STATUS_REFUSED),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use super::trouble::Trouble;
+use super::{code, trouble::Trouble};
 use crate::{
     audit::{RecordError, Recorder},
     clock::Clock,
@@ -124,7 +124,7 @@ impl Timestamping {
             tsus,
             clock,
             recorder,
-            trouble: Trouble::new("tsa"),
+            trouble: Trouble::new("tsa", code::TIME_STAMPS_REFUSED),
         }
     }
 

@@ -9,13 +9,16 @@ use std::{
 #[derive(Debug)]
 pub struct Trouble {
     service: &'static str,
+    code: &'static str,
     present: AtomicBool,
 }
 
 impl Trouble {
-    pub const fn new(service: &'static str) -> Self {
+    /// `code` is what the operator looks it up by.
+    pub const fn new(service: &'static str, code: &'static str) -> Self {
         Self {
             service,
+            code,
             present: AtomicBool::new(false),
         }
     }
@@ -23,14 +26,14 @@ impl Trouble {
     /// Something of ours failed.
     pub fn begins(&self, reason: &impl Display) {
         if !self.present.swap(true, Ordering::Relaxed) {
-            tracing::error!("{}: refused: {reason}", self.service);
+            tracing::error!(code = self.code, "{}: refused: {reason}", self.service);
         }
     }
 
     /// A request was served.
     pub fn ends(&self) {
         if self.present.load(Ordering::Relaxed) && self.present.swap(false, Ordering::Relaxed) {
-            tracing::info!("{}: serves again", self.service);
+            tracing::info!(code = self.code, "{}: serves again", self.service);
         }
     }
 }

@@ -103,7 +103,7 @@ pub fn run(
             return ExitCode::FAILURE;
         }
     };
-    super::serve::serve(&prepared.config, |addresses| {
+    super::serve::serve(&prepared.config, |addresses, _| {
         let listen = addresses.public.first().copied().unwrap_or(listen);
         print!("{}", banner(dir, listen, addresses.admin, &prepared));
     })

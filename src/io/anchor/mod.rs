@@ -23,6 +23,7 @@ use crate::{
         anchor::{self, AnchorError, Anchored},
         checkpoint::{Checkpoint, NoteError},
     },
+    service::code,
     wire::{certificate::Certificate, time::Seconds},
 };
 
@@ -131,7 +132,7 @@ impl Anchorer {
         let dir = &self.settings.dir;
         let newest = match stored::sizes(dir) {
             Ok(mut sizes) => sizes.pop(),
-            Err(error) => return tracing::warn!("{error}"),
+            Err(error) => return tracing::warn!(code = code::ANCHOR_UNREADABLE, "{error}"),
         };
         let Some(size) = newest else {
             return;
@@ -139,12 +140,16 @@ impl Anchorer {
         self.anchored = size;
         let stored = match stored::read_one(dir, size) {
             Ok(stored) => stored,
-            Err(error) => return tracing::warn!("{error}"),
+            Err(error) => return tracing::warn!(code = code::ANCHOR_UNREADABLE, "{error}"),
         };
         // By whom does not matter here; that may have changed with the configuration.
         match anchor::verify_unchained(&stored.reply, &stored.note) {
             Ok(anchored) => self.metrics.anchored(stored.size, anchored.gen_time),
-            Err(error) => tracing::warn!("{}: {error}", stored.path.display()),
+            Err(error) => tracing::warn!(
+                code = code::ANCHOR_UNREADABLE,
+                "{}: {error}",
+                stored.path.display()
+            ),
         }
     }
 
@@ -211,6 +216,7 @@ impl Anchorer {
         if std::mem::take(&mut self.troubled) {
             let time = Seconds::new(anchored.gen_time.as_secs());
             tracing::info!(
+                code = code::ANCHOR_FAILS,
                 "journal.anchor: anchored again: {size} records at {time} by {}",
                 anchored.tsa
             );
@@ -223,6 +229,7 @@ impl Anchorer {
         if !std::mem::replace(&mut self.troubled, true) {
             let tsa = self.settings.url.host_str().unwrap_or_default();
             tracing::warn!(
+                code = code::ANCHOR_FAILS,
                 "journal.anchor: the checkpoint is not anchored at {tsa}: {failure}; it is tried again, and tokens \
                  are issued meanwhile"
             );

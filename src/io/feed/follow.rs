@@ -17,6 +17,7 @@ use crate::{
     audit::event::Event,
     clock::Clock,
     io::{journal::Journal, metrics::Metrics, store::Store},
+    service::code,
 };
 
 /// How often files are looked at. A look is one `stat` a file.
@@ -126,13 +127,16 @@ impl Follower {
         loop {
             let now = self.world.clock.trusted().ok().map(|time| time.seconds());
             let Some(looked) = self.reader.look(feed, now).await else {
-                tracing::error!("the thread that reads CRLs has died; start gnomon anew");
+                tracing::error!(
+                    code = code::READER_DEAD,
+                    "the thread that reads CRLs has died; start gnomon anew"
+                );
                 return None;
             };
             feed = looked.feed;
             for error in looked.errors {
                 let effect = error.effect();
-                tracing::error!("{error}{effect}");
+                tracing::error!(code = error.code(), "{error}{effect}");
             }
             self.put_on_record(&mut feed);
             if looked.changed {
@@ -200,7 +204,10 @@ fn obey(feed: &mut Feed, order: Order) {
         Order::Look => feed.hurry(),
         Order::Reset { source } => {
             let reset = feed.reset(source.as_deref());
-            tracing::warn!("`gnomon crl reset-mark`: {reset} marks were there to lower");
+            tracing::warn!(
+                code = code::MARKS_LOWERED,
+                "`gnomon crl reset-mark`: {reset} marks were there to lower"
+            );
         }
     }
 }
@@ -219,6 +226,7 @@ fn say(event: &Event) {
         Event::CrlMarkReset { issuer, number, .. } => {
             let number = number.as_deref().unwrap_or("none");
             tracing::warn!(
+                code = code::MARKS_LOWERED,
                 "a CRL of {issuer} with a number below {number} is taken next, as the operator wishes"
             );
         }

@@ -18,7 +18,9 @@ use super::{
     marks::Marks,
     pushed::{self, Accepting, Pushes},
 };
-use crate::{io::store::Store, revocation::Snapshot, wire::certificate::Certificate};
+use crate::{
+    io::store::Store, revocation::Snapshot, service::code, wire::certificate::Certificate,
+};
 
 /// Entries of the ledger that are shown.
 const SHOWN: usize = 50;
@@ -94,7 +96,10 @@ impl Orders {
             Some(line) => {
                 let _ = line.orders.send(Order::Reset { source });
             }
-            None => tracing::error!("`gnomon crl reset-mark`: there is no issuer `{issuer}` here"),
+            None => tracing::error!(
+                code = code::MARKS_LOWERED,
+                "`gnomon crl reset-mark`: there is no issuer `{issuer}` here"
+            ),
         }
     }
 
@@ -211,6 +216,7 @@ impl Followers {
             match Running::begin(settings, feed, world) {
                 Ok(running) => self.running.push(running),
                 Err(error) => tracing::error!(
+                    code = code::READER_DEAD,
                     "issuer `{name}`: its CRLs are no longer followed: {error}; start gnomon anew"
                 ),
             }

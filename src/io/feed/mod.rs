@@ -27,6 +27,7 @@ use super::{http_client, store::Store};
 use crate::{
     audit::event::Event,
     revocation::{Issued, Shard, Snapshot},
+    service::code,
     wire::{
         certificate::{Certificate, CertificateError},
         time::Seconds,
@@ -109,6 +110,24 @@ pub enum FeedError {
 }
 
 impl FeedError {
+    /// What the operator looks it up by.
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. }
+            | Self::TooLarge { .. }
+            | Self::Fetch { .. }
+            | Self::NoneInFolder { .. } => code::CRL_UNAVAILABLE,
+            Self::Crl { .. } => code::CRL_REFUSED,
+            Self::RolledBack { .. } => code::CRL_ROLLED_BACK,
+            Self::Disappeared { .. } => code::REVOCATIONS_DISAPPEARED,
+            Self::Kept { .. } | Self::Retained { .. } => code::KEPT_UNUSABLE,
+            Self::NotKept { .. } => code::CRL_NOT_KEPT,
+            Self::Duplicates { .. } | Self::Freshest { .. } => code::CRL_ODD,
+            Self::Issued { .. } | Self::Certificate { .. } => code::ISSUED_UNREADABLE,
+            Self::Lost { .. } => code::READER_DEAD,
+        }
+    }
+
     /// What it means for the answers, in words to follow it.
     const fn effect(&self) -> &'static str {
         match self {

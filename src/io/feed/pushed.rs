@@ -15,7 +15,10 @@ use super::{
     issued::{AllIssued, Found},
     pushed_file::Appender,
 };
-use crate::revocation::{Issued, Serials, Snapshot};
+use crate::{
+    revocation::{Issued, Serials, Snapshot},
+    service::code,
+};
 
 /// Pushes that wait. With the longest body the admin listener takes, all of them are a frame of 128 MiB.
 const QUEUE: usize = 64;
@@ -154,6 +157,7 @@ impl Owner {
         if let Err(error) = self.file.append(unknown.iter()) {
             if !std::mem::replace(&mut self.failing, true) {
                 tracing::error!(
+                    code = code::PUSHES_NOT_KEPT,
                     "{}: pushed serials cannot be kept: {error}; they are refused",
                     self.path
                 );
@@ -166,7 +170,11 @@ impl Owner {
             });
         }
         if std::mem::take(&mut self.failing) {
-            tracing::info!("{}: pushed serials are kept again", self.path);
+            tracing::info!(
+                code = code::PUSHES_NOT_KEPT,
+                "{}: pushed serials are kept again",
+                self.path
+            );
         }
         self.pushed = self.pushed.and(&unknown);
         self.all.push(self.pushed.clone(), |issued| {

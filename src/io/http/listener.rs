@@ -5,7 +5,7 @@
 use std::{
     future::Future,
     io,
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -29,7 +29,7 @@ use super::{
     timed_stream::TimedStream,
     tls::{H2, Identity, handshake},
 };
-use crate::io::metrics::ConnectionMetrics;
+use crate::{io::metrics::ConnectionMetrics, service::code};
 
 /// A socket that clients connect to.
 #[derive(Debug)]
@@ -74,8 +74,8 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Starts `count` workers on `listeners`; each request is answered by `respond`. What `limits` holds counts for each
-/// connection that comes, and for the stop.
+/// Starts `count` workers on `listeners`; each request is answered by `respond`, which is told the client's address. What
+/// `limits` holds counts for each connection that comes, and for the stop.
 pub fn serve<R, F>(
     name: &str,
     listeners: &[Listener],
@@ -84,7 +84,7 @@ pub fn serve<R, F>(
     respond: R,
 ) -> io::Result<Workers>
 where
-    R: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    R: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let (stop, stopping) = watch::channel(false);
@@ -135,7 +135,7 @@ struct Worker<R> {
 
 impl<R, F> Worker<R>
 where
-    R: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    R: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     async fn run(self, listeners: Vec<Listener>) {
@@ -157,7 +157,12 @@ where
             .and_then(|()| tokio::net::TcpListener::from_std(socket))
         {
             Ok(listener) => listener,
-            Err(error) => return tracing::error!("a listening socket cannot be used: {error}"),
+            Err(error) => {
+                return tracing::error!(
+                    code = code::SOCKET_UNUSABLE,
+                    "a listening socket cannot be used: {error}"
+                );
+            }
         };
         let mut stopping = self.stopping.clone();
         let mut failing = false;
@@ -167,14 +172,17 @@ where
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, client)) => {
                     failing = false;
-                    self.admit(stream, tls.as_ref(), &alive);
+                    self.admit((stream, client.ip()), tls.as_ref(), &alive);
                 }
                 Err(error) => {
                     // Out of descriptors, most likely. Said once, not at every try.
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::error!("connections cannot be accepted: {error}");
+                        tracing::error!(
+                            code = code::ACCEPT_FAILS,
+                            "connections cannot be accepted: {error}"
+                        );
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -182,7 +190,12 @@ where
         }
     }
 
-    fn admit(&self, stream: TcpStream, tls: Option<&Arc<Identity>>, alive: &mpsc::Sender<()>) {
+    fn admit(
+        &self,
+        (stream, client): (TcpStream, IpAddr),
+        tls: Option<&Arc<Identity>>,
+        alive: &mpsc::Sender<()>,
+    ) {
         let place = Place(Arc::clone(&self.open));
         let limits = self.limits.load();
         if self.open.fetch_add(1, Ordering::Relaxed) >= limits.connections {
@@ -199,23 +212,32 @@ where
         let (worker, tls, alive) = (self.clone(), tls.cloned(), alive.clone());
         tokio::spawn(async move {
             match tls {
-                None => worker.conversation().http1(TokioIo::new(stream)).await,
+                None => {
+                    worker
+                        .conversation(client)
+                        .http1(TokioIo::new(stream))
+                        .await
+                }
                 // Apart, so that plain connections do not carry the room for it.
-                Some(tls) => Box::pin(worker.converse_over_tls(stream, tls)).await,
+                Some(tls) => Box::pin(worker.converse_over_tls((stream, client), tls)).await,
             }
             drop((place, shown, alive));
         });
     }
 
-    fn conversation(self) -> Conversation<R> {
+    fn conversation(
+        self,
+        client: IpAddr,
+    ) -> Conversation<impl Fn(Request<Incoming>) -> F + Send + 'static> {
+        let respond = self.respond;
         Conversation {
-            respond: self.respond,
+            respond: move |request| respond(request, client),
             header_time: self.limits.load().header_time,
             stopping: self.stopping,
         }
     }
 
-    async fn converse_over_tls(self, stream: TimedStream, tls: Arc<Identity>) {
+    async fn converse_over_tls(self, (stream, client): (TimedStream, IpAddr), tls: Arc<Identity>) {
         let mut stopping = self.stopping.clone();
         let header_time = self.limits.load().header_time;
         let accepted = tokio::select! {
@@ -226,7 +248,7 @@ where
         drop(tls);
         let Some(stream) = accepted else { return };
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-        let (conversation, stream) = (self.conversation(), TokioIo::new(stream));
+        let (conversation, stream) = (self.conversation(client), TokioIo::new(stream));
         if is_h2 {
             conversation.http2(stream).await;
         } else {

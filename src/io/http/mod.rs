@@ -2,8 +2,9 @@
 //! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`tls`] lets clients in who come by
 //! HTTPS, [`conversation`] speaks HTTP as far as its [`framing`] is clear, [`timed_stream`] leaves who does not read,
 //! [`full`] says that there is no place, [`body`] reads bodies within their bounds, [`timestamp`] and [`status`] speak
-//! the two protocols' HTTP, [`log`] shows the public log, [`admin`] is the operator's side, where [`issued`] takes a
-//! CA's serials, [`console`] is the page for people, and [`own_names`] keeps out pages that are not.
+//! the two protocols' HTTP, [`log`] shows the public log, [`request_log`] writes down who asked for what where that is
+//! wanted, [`admin`] is the operator's side, where [`issued`] takes a CA's serials, [`console`] is the page for people,
+//! and [`own_names`] keeps out pages that are not.
 
 pub mod admin;
 pub mod body;
@@ -16,12 +17,13 @@ pub mod listener;
 pub mod log;
 pub mod own_names;
 mod page;
+pub mod request_log;
 mod status;
 mod timed_stream;
 mod timestamp;
 pub mod tls;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -35,6 +37,7 @@ use super::metrics::{Metrics, Refusal};
 use crate::service::{status::Statuses, timestamp::Timestamping};
 use body::{BodyError, BodyLimits};
 use log::PublicLog;
+use request_log::{RequestLog, Told};
 
 pub use status::decode_path;
 
@@ -50,6 +53,8 @@ pub struct Public {
     pub log: Option<PublicLog>,
     pub metrics: Arc<Metrics>,
     pub body: BodyLimits,
+    /// Where requests are logged.
+    pub requests: Option<Arc<RequestLog>>,
 }
 
 /// Where a request goes.
@@ -69,8 +74,18 @@ enum Route<'a> {
 }
 
 impl Public {
-    /// Answers one request.
-    pub async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    /// Answers one request that came from `client`.
+    pub async fn respond(self: Arc<Self>, request: Request<Incoming>, client: IpAddr) -> Answer {
+        let log = self.requests.as_ref();
+        let begun = log.and_then(|log| log.begin(&request, client));
+        let answer = self.answer(request).await;
+        if let Some(begun) = begun {
+            begun.end(None, &answer);
+        }
+        answer
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         match route(&parts.method, parts.uri.path()) {
             Route::Page => page::page(
@@ -78,9 +93,9 @@ impl Public {
                 self.statuses.is_some(),
                 self.log.is_some(),
             ),
-            Route::TimeStamp(name) => timestamp::respond(&self, name, &parts.headers, body).await,
-            Route::StatusPost => status::respond_to_post(&self, &parts.headers, body).await,
-            Route::StatusGet(path) => status::respond_to_get(&self, path, &parts.headers).await,
+            Route::TimeStamp(name) => timestamp::respond(self, name, &parts.headers, body).await,
+            Route::StatusPost => status::respond_to_post(self, &parts.headers, body).await,
+            Route::StatusGet(path) => status::respond_to_get(self, path, &parts.headers).await,
             Route::Log(path) => {
                 let answer = match &self.log {
                     Some(log) => log.respond(path).await,
@@ -89,8 +104,8 @@ impl Public {
                 answer.unwrap_or_else(|| self.not_found())
             }
             Route::NotAllowed(allowed) => {
-                self.metrics.refused(Refusal::Method);
-                let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed here\n");
+                let answer = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed here\n");
+                let mut answer = self.refused(Refusal::Method, answer);
                 answer
                     .headers_mut()
                     .insert(ALLOW, HeaderValue::from_static(allowed));
@@ -101,8 +116,10 @@ impl Public {
     }
 
     fn not_found(&self) -> Answer {
-        self.metrics.refused(Refusal::Path);
-        plain(StatusCode::NOT_FOUND, "nothing here; see /\n")
+        self.refused(
+            Refusal::Path,
+            plain(StatusCode::NOT_FOUND, "nothing here; see /\n"),
+        )
     }
 
     /// The answer to a body that was not read whole.
@@ -112,8 +129,7 @@ impl Public {
             BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, Refusal::Slow),
             BodyError::Broken => (StatusCode::BAD_REQUEST, Refusal::Broken),
         };
-        self.metrics.refused(refusal);
-        let mut answer = plain(status, error.what());
+        let mut answer = self.refused(refusal, plain(status, error.what()));
         // What is left of the body would otherwise be read as the next request.
         answer
             .headers_mut()
@@ -122,11 +138,29 @@ impl Public {
     }
 
     fn unsupported_media_type(&self, expected: &str) -> Answer {
-        self.metrics.refused(Refusal::MediaType);
-        plain(
+        let answer = plain(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             &format!("this takes {expected}\n"),
-        )
+        );
+        self.refused(Refusal::MediaType, answer)
+    }
+
+    /// Counts a request that reached no service, and has the log say so.
+    fn refused(&self, refusal: Refusal, answer: Answer) -> Answer {
+        self.metrics.refused(refusal);
+        self.told(answer, || Told {
+            service: None,
+            tsu: None,
+            outcome: refusal.label(),
+        })
+    }
+
+    /// The answer with what the log says of it, where there is one.
+    fn told(&self, mut answer: Answer, told: impl FnOnce() -> Told) -> Answer {
+        if self.requests.is_some() {
+            answer.extensions_mut().insert(told());
+        }
+        answer
     }
 }
 

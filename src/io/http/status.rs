@@ -18,7 +18,7 @@ use hyper::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::{Answer, Public, body, plain, says, whole};
+use super::{Answer, Public, body, plain, request_log::Told, says, whole};
 use crate::{
     ocsp::sealed::Sealed,
     service::status::{Reply, Statuses},
@@ -50,10 +50,12 @@ pub async fn respond_to_post(public: &Arc<Public>, headers: &HeaderMap, body: In
     };
     let reply = answer(statuses, request).await;
     public.metrics.status(&reply, start.elapsed());
-    match reply {
+    let outcome = reply.label();
+    let answer = match reply {
         Reply::Sealed(sealed) => whole(sealed.body.clone(), OCSP_RESPONSE),
         other => uncacheable(other),
-    }
+    };
+    public.told(answer, || told(outcome))
 }
 
 pub async fn respond_to_get(public: &Arc<Public>, path: &str, headers: &HeaderMap) -> Answer {
@@ -65,9 +67,19 @@ pub async fn respond_to_get(public: &Arc<Public>, path: &str, headers: &HeaderMa
     let request = decode_path(path).unwrap_or_default();
     let reply = answer(statuses, request.into()).await;
     public.metrics.status(&reply, start.elapsed());
-    match reply {
+    let outcome = reply.label();
+    let answer = match reply {
         Reply::Sealed(sealed) => cacheable(&sealed, statuses, headers),
         other => uncacheable(other),
+    };
+    public.told(answer, || told(outcome))
+}
+
+const fn told(outcome: &'static str) -> Told {
+    Told {
+        service: Some("ocsp"),
+        tsu: None,
+        outcome,
     }
 }
 

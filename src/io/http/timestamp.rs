@@ -8,7 +8,7 @@ use hyper::{
     header::{HeaderMap, HeaderValue, RETRY_AFTER},
 };
 
-use super::{Answer, Public, body, plain, says, whole};
+use super::{Answer, Public, body, plain, request_log::Told, says, whole};
 
 /// Exactly this, in lower case and without parameters: jarsigner, osslsigncode and pyHanko refuse others.
 const TIMESTAMP_REPLY: &str = "application/timestamp-reply";
@@ -47,7 +47,7 @@ pub async fn respond(
     public
         .metrics
         .time_stamp(&reply.tsu, reply.outcome, start.elapsed());
-    match reply.body {
+    let answer = match reply.body {
         Some(body) => whole(body, TIMESTAMP_REPLY),
         None => {
             let mut answer = plain(
@@ -59,5 +59,10 @@ pub async fn respond(
                 .insert(RETRY_AFTER, HeaderValue::from_static("1"));
             answer
         }
-    }
+    };
+    public.told(answer, || Told {
+        service: Some("tsa"),
+        tsu: Some(reply.tsu),
+        outcome: reply.outcome.label(),
+    })
 }

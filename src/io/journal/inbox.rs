@@ -16,7 +16,7 @@ use super::{
     Journal,
     disk::{Disk, Folder},
 };
-use crate::audit::event::Event;
+use crate::{audit::event::Event, service::code};
 
 const FOLDER: &str = "inbox";
 
@@ -107,13 +107,21 @@ impl Inbox {
                 Some(event) if !journal.note(&event) => continue,
                 Some(_) => path.with_extension("recorded"),
                 None => {
-                    tracing::error!("{}: it is no event of `gnomon keys`", path.display());
+                    tracing::error!(
+                        code = code::INBOX,
+                        "{}: it is no event of `gnomon keys`",
+                        path.display()
+                    );
                     path.with_extension("unreadable")
                 }
             };
             // Not removed: the record may be lost with the power within the next moment.
             if let Err(error) = fs::rename(&path, away) {
-                tracing::error!("{}: it cannot be renamed: {error}", path.display());
+                tracing::error!(
+                    code = code::INBOX,
+                    "{}: it cannot be renamed: {error}",
+                    path.display()
+                );
                 self.stuck.insert(name);
             }
         }

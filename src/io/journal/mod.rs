@@ -41,6 +41,7 @@ use crate::{
         event::Event,
         record::{Encoded, Salt},
     },
+    service::code,
     signing::BoxFuture,
     wire::time::Seconds,
 };
@@ -373,6 +374,7 @@ impl Shared {
     fn fail(&self, what: &str, error: &io::Error) {
         self.state.store(FAILED, Ordering::Release);
         tracing::error!(
+            code = code::JOURNAL_STOPPED,
             "{}: {what} cannot be written: {error}; no token is issued until the disk is mended and gnomon started \
              again",
             self.dir.display()
@@ -415,6 +417,7 @@ fn write(mut segments: Segments, shared: &Shared, follow: &SyncSender<Vec<Encode
         && let Err(error) = segments.close()
     {
         tracing::warn!(
+            code = code::SEGMENT_NOT_CLOSED,
             "{}: the last segment cannot be closed: {error}",
             shared.dir.display()
         );
@@ -487,13 +490,18 @@ fn look_at_space(shared: &Shared, disk: &dyn Disk, settings: &Settings) {
     if free < settings.stop_free {
         if change(RUNS, FULL) {
             tracing::error!(
+                code = code::JOURNAL_FULL,
                 "{dir}: {mib} MiB are free, less than journal.stop_free; no token is issued until there is room"
             );
         }
     } else if change(FULL, RUNS) {
-        tracing::info!("{dir}: {mib} MiB are free again; tokens are issued");
+        tracing::info!(
+            code = code::JOURNAL_FULL,
+            "{dir}: {mib} MiB are free again; tokens are issued"
+        );
     } else if free < settings.warn_free && before >= settings.warn_free {
         tracing::warn!(
+            code = code::JOURNAL_LOW,
             "{dir}: {mib} MiB are free, less than journal.warn_free; make room, or move closed segments out with \
              `gnomon journal archive`"
         );

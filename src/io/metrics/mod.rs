@@ -91,7 +91,7 @@ impl Refusal {
         Self::Broken,
     ];
 
-    const fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Path => "path",
             Self::Method => "method",

@@ -15,6 +15,7 @@ use cryptoki::{error::Error, types::AuthPin};
 
 use super::{jobs::Jobs, places::Places};
 use crate::{
+    service::code,
     signing::{BoxFuture, DeviceFigures, Permit, Share, SignError, Signer},
     wire::{algorithm::SignatureAlgorithm, certificate::PublicKey},
 };
@@ -137,7 +138,7 @@ pub fn open(
     }
     match away {
         Some(error) if !works => return Err(error),
-        Some(error) => tracing::warn!("{error}; the other tokens serve"),
+        Some(error) => tracing::warn!(code = code::TOKEN_AWAY, "{error}; the other tokens serve"),
         None => {}
     }
     for (number, worker) in workers.into_iter().enumerate() {
@@ -223,6 +224,7 @@ impl Signer for Device {
                         // The thread is left behind; it counts again when the call returns.
                         self.sessions.serves(false);
                         tracing::error!(
+                            code = code::DEVICE_STUCK,
                             "a signature has taken more than {} ms on the token; its session counts as stuck",
                             self.deadline.as_millis()
                         );

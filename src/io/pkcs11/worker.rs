@@ -16,6 +16,7 @@ use cryptoki::{
 use super::{KeyOnToken, Module, Pkcs11Error, Scheme, TokenChoice, sessions::Sessions};
 use crate::{
     io::jobs::Jobs,
+    service::code,
     signing::SignError,
     wire::{algorithm::KeyKind, certificate::PublicKey},
 };
@@ -50,14 +51,17 @@ impl Voice {
                 last: Some(Instant::now()),
                 trouble: true,
             };
-            tracing::error!("{what}; sessions are opened anew until it works");
+            tracing::error!(
+                code = code::DEVICE_FAILS,
+                "{what}; sessions are opened anew until it works"
+            );
         }
     }
 
     fn recovery(&self, choice: &TokenChoice) {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut said.trouble, false) {
-            tracing::info!("{choice}: signs again");
+            tracing::info!(code = code::DEVICE_FAILS, "{choice}: signs again");
         }
     }
 }

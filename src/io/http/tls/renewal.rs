@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Identity, Stamp};
-use crate::{io::metrics::Metrics, wire::time::Seconds};
+use crate::{io::metrics::Metrics, service::code, wire::time::Seconds};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -84,6 +84,7 @@ impl Renewal {
                     self.told = None;
                     let pair = self.identity.pair.load();
                     tracing::info!(
+                        code = code::TLS_PAIR,
                         "tls: the certificate of {} is in force, until {}",
                         pair.subject,
                         pair.not_after
@@ -94,7 +95,10 @@ impl Renewal {
                 Err(error) => {
                     let said = format!("tls.{}: {error}", error.field());
                     if self.told.as_ref() != Some(&said) {
-                        tracing::error!("{said}; the old certificate stays in force");
+                        tracing::error!(
+                            code = code::TLS_PAIR,
+                            "{said}; the old certificate stays in force"
+                        );
                         self.told = Some(said);
                     }
                 }
@@ -105,6 +109,7 @@ impl Renewal {
         if now > pair.not_after && self.ended != Some(pair.not_after) {
             self.ended = Some(pair.not_after);
             tracing::error!(
+                code = code::TLS_ENDED,
                 "tls.certificate: {}: the certificate of {} ended at {}, and clients refuse it; renew it",
                 pair.files.certificate.display(),
                 pair.subject,
