@@ -22,7 +22,7 @@ use tracing_subscriber::{
 };
 
 use crate::service::code;
-use brake::{Brake, Passed};
+use brake::Brake;
 use journald::Journald;
 use line::Line;
 
@@ -196,13 +196,8 @@ impl Output {
         let passed = brake.pass(&code, line, Instant::now());
         // Not while a line is written: that may take long where somebody reads slowly.
         drop(brake);
-        if let Passed {
-            held,
-            now: Some(line),
-        } = passed
-        {
-            held.iter().chain([&line]).for_each(|line| self.write(line));
-        }
+        let lines = passed.held.iter().chain(&passed.now);
+        lines.for_each(|line| self.write(line));
     }
 
     fn tick(&self) {
@@ -244,7 +239,37 @@ impl<S: Subscriber> Layer<S> for Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    /// Keeps what it is told.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<Line>>>);
+
+    impl<S: Subscriber> Layer<S> for Kept {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            self.0.lock().unwrap().push(Line::of(event));
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_with_a_code() {
+        let kept = Kept::default();
+        let subscriber = Registry::default().with(kept.clone());
+        let old = std::panic::take_hook();
+        std::panic::set_hook(Box::new(say_panic));
+        tracing::subscriber::with_default(subscriber, || {
+            let number = 7;
+            let panicked = std::panic::catch_unwind(|| panic!("out of {number}"));
+            assert!(panicked.is_err());
+        });
+        std::panic::set_hook(old);
+        let lines = kept.0.lock().unwrap();
+        assert_eq!(lines[0].code.as_deref(), Some(code::PANIC));
+        let message = &lines[0].message;
+        assert!(message.contains("out of 7") && message.contains("src/io/logging/mod.rs:"));
+    }
 
     #[test]
     fn levels_hold_for_our_own_code_and_libraries_only_warn() {
