@@ -6,7 +6,8 @@ mod support;
 
 use std::{
     fs,
-    net::{SocketAddr, TcpStream},
+    io::Write,
+    net::{Shutdown, SocketAddr, TcpStream},
     os::unix::fs::MetadataExt,
     process::{Child, Command, Stdio},
     time::Instant,
@@ -336,6 +337,16 @@ fn each_request_has_a_line_where_that_is_wanted() {
         (&page["outcome"], &page["service"]),
         (&Value::Null, &Value::Null)
     );
+}
+
+#[test]
+fn who_hangs_up_has_a_line_too() {
+    let logged = Logged::start(log_settings("requests = true"), &[]);
+    let mut stream = TcpStream::connect(logged.listen).unwrap();
+    let head = "POST /tsa HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nhalf";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Both).unwrap();
+    logged.wait_for_line(&["request client=127.0.0.1 method=POST path=/tsa outcome="]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 
 use super::Answer;
 use crate::io::logging::REQUESTS;
@@ -38,6 +38,7 @@ pub struct Begun {
     method: Method,
     path: String,
     start: Instant,
+    has_line: bool,
 }
 
 /// How a request was answered, among an answer's extensions; without it nothing but HTTP was asked for.
@@ -46,7 +47,7 @@ pub struct Told {
     /// `tsa` or `ocsp`; none where no service was reached.
     pub service: Option<&'static str>,
     pub tsu: Option<String>,
-    /// As the metrics count it.
+    /// As the metrics count it; `left` where the client hung up before the answer.
     pub outcome: &'static str,
 }
 
@@ -74,6 +75,7 @@ impl RequestLog {
             method: request.method().clone(),
             path: shown,
             start: Instant::now(),
+            has_line: false,
         }))
     }
 
@@ -109,8 +111,12 @@ impl RequestLog {
 
 impl Begun {
     /// It was answered; `name` is the client's, where one is known.
-    pub fn end(self, name: Option<&str>, answer: &Answer) {
-        let told = answer.extensions().get::<Told>();
+    pub fn end(mut self, name: Option<&str>, answer: &Answer) {
+        self.say(name, answer.extensions().get(), Some(answer.status()));
+    }
+
+    fn say(&mut self, name: Option<&str>, told: Option<&Told>, status: Option<StatusCode>) {
+        self.has_line = true;
         tracing::info!(
             target: REQUESTS,
             client = %self.client,
@@ -120,10 +126,24 @@ impl Begun {
             service = told.and_then(|told| told.service),
             tsu = told.and_then(|told| told.tsu.as_deref()),
             outcome = told.map(|told| told.outcome),
-            status = answer.status().as_u16(),
+            status = status.map(|status| status.as_u16()),
             duration_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX),
             "request"
         );
+    }
+}
+
+impl Drop for Begun {
+    /// Who hangs up before the answer has asked all the same.
+    fn drop(&mut self) {
+        if !self.has_line {
+            let left = Told {
+                service: None,
+                tsu: None,
+                outcome: "left",
+            };
+            self.say(None, Some(&left), None);
+        }
     }
 }
 

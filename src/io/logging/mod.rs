@@ -93,11 +93,18 @@ pub fn refuse_start(problem: &str) {
 
 /// Says an error on standard error as text, whatever is configured.
 pub fn say_plainly(problem: &str) {
-    let level = match journald::is_stderr() {
-        true => line::priority_prefix(Level::ERROR),
-        false => "",
+    let said = match journald::is_stderr() {
+        // Each line is one of its own there: a place in the configuration is shown over several.
+        true => {
+            let level = line::priority_prefix(Level::ERROR);
+            format!(
+                "{level}error: {}",
+                problem.replace('\n', &format!("\n{level}"))
+            )
+        }
+        false => format!("error: {problem}"),
     };
-    let _ = writeln!(std::io::stderr(), "{level}error: {problem}");
+    let _ = writeln!(std::io::stderr(), "{said}");
 }
 
 /// Shows what is in force: to people on standard output, where `also` follows, to programs as one line of the log.
