@@ -271,7 +271,10 @@ fn what_stops_a_start_is_said_as_everything_else() {
     )
     .unwrap();
     let mut command = gnomon(&["serve", "--config", &dir.path("gnomon.toml")]);
-    assert_eq!(to_files(&mut command, &dir).wait().unwrap().code(), Some(1));
+    assert_eq!(
+        to_files(&mut command, &dir).wait().unwrap().code(),
+        Some(78)
+    );
     let said = fs::read_to_string(dir.join("err")).unwrap();
     let lines: Vec<Value> = said
         .lines()
@@ -337,6 +340,42 @@ fn each_request_has_a_line_where_that_is_wanted() {
         (&page["outcome"], &page["service"]),
         (&Value::Null, &Value::Null)
     );
+}
+
+#[test]
+fn a_reload_turns_lines_of_requests_on_and_off() {
+    let logged = Logged::start(|config| config, &[]);
+    let file = logged.dir.join("gnomon.toml");
+    let plain = fs::read_to_string(&file).unwrap();
+    let page = |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        assert_eq!(http(logged.listen, request.as_bytes()).status, 404);
+    };
+    let reload = |config: String| {
+        let from = logged.log().len();
+        fs::write(&file, config).unwrap();
+        run("kill", &["-HUP", &logged.child.id().to_string()]);
+        wait_for("the reload", || {
+            let log = logged.log()[from..].to_owned();
+            log.contains("GN1007 reload: ").then_some(log)
+        })
+    };
+    page("/before");
+    assert!(
+        reload(plain.clone() + "\n[log]\nrequests = true\n").contains("in force: [log] changed")
+    );
+    page("/logged");
+    logged.wait_for_line(&["request ", "path=/logged"]);
+    reload(plain.clone());
+    page("/after");
+    let refused = reload(plain + "\n[log]\nformat = \"json\"\n");
+    assert!(
+        refused.contains("ERROR GN1007 reload: ") && refused.contains("log.format"),
+        "{refused}"
+    );
+    for path in ["/before", "/after"] {
+        assert!(!logged.log().contains(path), "{}", logged.log());
+    }
 }
 
 #[test]
