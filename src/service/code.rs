@@ -61,6 +61,7 @@ pub const ACCEPT_FAILS: &str = "GN1502";
 pub const TLS_PAIR: &str = "GN1503";
 pub const TLS_ENDED: &str = "GN1504";
 pub const DESCRIPTORS_FEW: &str = "GN1505";
+pub const STAPLE: &str = "GN1506";
 
 // 16: the services.
 pub const TIME_STAMPS_REFUSED: &str = "GN1601";

@@ -21,7 +21,10 @@ use crate::{
         metrics::Metrics,
     },
     ocsp::verify::{self, Holds, VerifyError},
-    service::status::{Reply, Statuses},
+    service::{
+        code,
+        status::{Reply, Statuses},
+    },
     wire::{certificate::Certificate, ocsp_client, ocsp_response::ErrorStatus, time::Seconds},
 };
 
@@ -274,7 +277,10 @@ impl Stapling {
         if let Some((_, until)) = &response
             && self.told.take().is_some()
         {
-            tracing::info!("tls.staple: stapled again, until {until}");
+            tracing::info!(
+                code = code::STAPLE,
+                "tls.staple: stapled again, until {until}"
+            );
         }
         self.metrics
             .staple_end(response.as_ref().map(|(_, until)| *until));
@@ -295,7 +301,10 @@ impl Stapling {
                 "tls.staple: nothing is stapled to the certificate of {subject}: {said}"
             );
         } else {
-            tracing::warn!("tls.staple: the certificate of {subject}: {said}");
+            tracing::warn!(
+                code = code::STAPLE,
+                "tls.staple: the certificate of {subject}: {said}"
+            );
         }
         self.told = Some(said);
     }
