@@ -23,12 +23,12 @@ pub fn room(wanted: usize) -> Room {
         .unwrap_or(u64::MAX)
         .saturating_add(RESERVE);
     if limit.current.is_some_and(|soft| soft < needed) {
-        let mut raised = limit.clone();
+        let mut raised = limit;
         raised.current = match raised.maximum {
             Some(hard) => Some(hard.min(needed)),
             None => Some(needed),
         };
-        if setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+        if setrlimit(Resource::Nofile, raised).is_ok() {
             limit = raised;
         }
     }

@@ -339,7 +339,7 @@ fn configuration(
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(unusable)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
+        .with_cert_resolver(shown.clone());
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     // Sessions are resumed by tickets, so that nothing is kept for a client that has gone. Their key is this
     // pair's own: after a renewal everybody sees the new certificate. There is no early data, which could be
