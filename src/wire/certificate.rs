@@ -74,6 +74,20 @@ impl Certificate {
         })
     }
 
+    /// The encodings of a certificate's subject and subjectPublicKeyInfo, whatever kind of key that is.
+    pub fn subject_and_key(der: &[u8]) -> Result<(&[u8], &[u8]), CertificateError> {
+        let mut outer = Reader::whole(der, tag::SEQUENCE)?.reader();
+        let mut tbs = outer.expect(tag::SEQUENCE)?.reader();
+        tbs.optional(tag::context_constructed(0))?;
+        tbs.integer()?;
+        // Signature algorithm, issuer and validity.
+        for _ in 0..3 {
+            tbs.expect(tag::SEQUENCE)?;
+        }
+        let subject = tbs.expect(tag::SEQUENCE)?.raw;
+        Ok((subject, tbs.expect(tag::SEQUENCE)?.raw))
+    }
+
     /// All certificates of a file's content: every PEM block (text around them is passed over), or one
     /// DER certificate.
     pub fn read_all(content: &[u8]) -> Result<Vec<Self>, CertificateError> {

@@ -1,6 +1,9 @@
-//! Distinguished names (RFC 5280 4.1.2.4): [`same_name`] compares two, [`name_text`] shows one.
+//! Distinguished names (RFC 5280 4.1.2.4): [`same_name`] compares two, [`ComparableName`] looks one up among many,
+//! [`name_text`] shows one.
 
-use der::Decode;
+use std::str::FromStr;
+
+use der::{Decode, Encode};
 
 use super::tlv::{DerError, Reader, tag};
 
@@ -23,10 +26,30 @@ pub fn name_text(der: &[u8]) -> Option<String> {
     Some(name.to_string())
 }
 
+/// A name that equals and hashes as [`same_name`] compares.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ComparableName(Attributes);
+
+impl ComparableName {
+    /// From a Name's encoding.
+    pub fn from_der(name: &[u8]) -> Result<Self, DerError> {
+        attributes(name).map(Self)
+    }
+
+    /// From how RFC 4514 writes it: the last RDN first.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let name = x509_cert::name::Name::from_str(text).ok()?;
+        if name.0.is_empty() {
+            return None;
+        }
+        Self::from_der(&name.to_der().ok()?).ok()
+    }
+}
+
 /// For each RDN its attributes, of which a SET gives no order that another string type would keep.
 type Attributes = Vec<Vec<(Vec<u8>, Value)>>;
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Value {
     Text(String),
     /// With its tag.
@@ -94,6 +117,20 @@ mod tests {
             assert!(!same_name(&utf8, &other), "{other:02x?}");
         }
         assert!(same_name(&[1, 2], &[1, 2]) && !same_name(&[1, 2], &[1, 3]));
+        let compared = |der: &[u8]| ComparableName::from_der(der).ok();
+        assert_eq!(
+            compared(&utf8),
+            compared(&name(PRINTABLE_STRING, "good ca"))
+        );
+        assert_eq!(compared(&utf8), ComparableName::from_text("cn=Good CA"));
+        let (one, two) = ("CN=a,O=b", "CN=a\\,O\\=b");
+        assert_ne!(
+            ComparableName::from_text(one),
+            ComparableName::from_text(two)
+        );
+        for wrong in ["", "good ca", "CN", "=x", "CN=a,,O=b", "XX=a"] {
+            assert_eq!(ComparableName::from_text(wrong), None, "{wrong}");
+        }
         assert_eq!(name_text(&utf8).as_deref(), Some("CN=Good  CA\\ "));
     }
 }
