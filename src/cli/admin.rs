@@ -1,12 +1,16 @@
-//! The running appliance, asked on its admin listener: [`ask`].
+//! The running appliance, asked on its admin listener: [`ask`]. Over TLS it is known by the certificate that the
+//! configuration names; where access is restricted, the bearer token in the file that `GNOMON_TOKEN_FILE` names is
+//! shown.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use hyper::Method;
+use zeroize::Zeroizing;
 
 use crate::{
-    config::{Config, Problem},
+    config::{AdminConfig, Config, Problem},
     io::http_client::{self, HttpError},
+    wire::certificate::Certificate,
 };
 
 /// It answers from memory.
@@ -15,24 +19,73 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// No answer is near that long.
 const LONGEST: usize = 1 << 20;
 
+/// In the environment: the file with the token to show.
+const TOKEN_FILE: &str = "GNOMON_TOKEN_FILE";
+
 /// What the appliance of this configuration answers to `method` at `path`.
 pub fn ask(config: &Config, method: Method, path: &str) -> Result<Vec<u8>, Vec<Problem>> {
-    let wrong = |what: String| vec![Problem::new(&config.file, "admin", what)];
-    let admin = config
-        .admin
-        .ok_or_else(|| wrong("not set, so that the appliance cannot be asked".to_owned()))?;
-    answer(method, &format!("http://{admin}{path}"))
-        .map_err(|error| wrong(format!("{admin}: {error}; is the appliance running?")))
+    let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
+    let Some(admin) = &config.admin else {
+        let what = "not set, so that the appliance cannot be asked".to_owned();
+        return Err(wrong("admin", what));
+    };
+    let token = token().map_err(|what| wrong("admin.access", what))?;
+    let certificate = certificate(admin).map_err(|what| wrong("admin.certificate", what))?;
+    let scheme = if certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let url = format!("{scheme}://{}{path}", admin.listen);
+    answer(method, &url, certificate.as_ref(), token.as_ref()).map_err(|error| {
+        let what = match (&error, &token) {
+            (HttpError::Status(401 | 403), None) => format!("{error}; access is restricted: name a file with a bearer token that may ask in {TOKEN_FILE}"),
+            (HttpError::Status(401 | 403), Some(_)) => format!("{error}; the token in the file of {TOKEN_FILE} may not ask there, or not from this address"),
+            _ => format!("{}: {error}; is the appliance running?", admin.listen),
+        };
+        wrong("admin", what)
+    })
 }
 
-fn answer(method: Method, url: &str) -> Result<Vec<u8>, HttpError> {
+/// What the environment names.
+fn token() -> Result<Option<Zeroizing<String>>, String> {
+    let Some(file) = std::env::var_os(TOKEN_FILE) else {
+        return Ok(None);
+    };
+    let file = Path::new(&file);
+    let text = std::fs::read_to_string(file).map(Zeroizing::new);
+    let text = text.map_err(|error| format!("{TOKEN_FILE}: {}: {error}", file.display()))?;
+    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+}
+
+/// Whom to expect.
+fn certificate(admin: &AdminConfig) -> Result<Option<Certificate>, String> {
+    let Some((path, _)) = admin.tls() else {
+        return Ok(None);
+    };
+    let said = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let content = std::fs::read(path).map_err(|error| said(&error))?;
+    let chain = Certificate::read_all(&content).map_err(|error| said(&error))?;
+    Ok(chain.into_iter().next())
+}
+
+fn answer(
+    method: Method,
+    url: &str,
+    certificate: Option<&Certificate>,
+    token: Option<&Zeroizing<String>>,
+) -> Result<Vec<u8>, HttpError> {
     let url = http_client::url(url).map_err(HttpError::Failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| HttpError::Failed(error.to_string()))?;
     runtime.block_on(async {
-        let client = http_client::local_client(PATIENCE)?;
-        http_client::body(client.request(method, url).send().await?, LONGEST).await
+        let client = http_client::local_client(PATIENCE, certificate)?;
+        let mut request = client.request(method, url);
+        if let Some(token) = token {
+            request = request.bearer_auth(token.as_str());
+        }
+        http_client::body(request.send().await?, LONGEST).await
     })
 }

@@ -2,6 +2,7 @@
 //! said on standard error, one line each, and the exit status is 1; of a start that has to be mended first, 78.
 #![allow(clippy::disallowed_methods)] // the edge: files, clock
 
+mod access;
 mod admin;
 mod check;
 mod clock;
@@ -71,6 +72,9 @@ enum Command {
     /// Make, certify, test and destroy keys on a PKCS #11 token.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Make the lines of the files that say who may ask.
+    #[command(subcommand)]
+    Access(access::Command),
     /// Show whether the running appliance's clock is proven, and what its bound is made of.
     Clock(clock::Clock),
     /// Say whether a CRL would be accepted, or have the running appliance look for new ones.
@@ -126,6 +130,7 @@ pub fn run() -> ExitCode {
         Command::Serve { config } => serve::run(&config),
         Command::Status { config, json } => status::run(&config, json),
         Command::Keys(command) => keys::run(&command),
+        Command::Access(command) => command.run(),
         Command::Clock(clock) => clock.run(),
         Command::Crl(command) => command.run(),
         Command::Journal(command) => journal::run(&command),

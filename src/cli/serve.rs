@@ -18,7 +18,10 @@ pub fn run(file: &Path) -> ExitCode {
         let public = addresses.public.iter().map(|at| format!("http://{at}"));
         let tls = addresses.tls.iter().map(|at| format!("https://{at}"));
         let listening = public.chain(tls).map(|url| format!("listening on {url}\n"));
-        let admin = addresses.admin.map(|at| format!("admin on http://{at}\n"));
+        let admin = addresses.admin.map(|at| {
+            let scheme = if addresses.admin_tls { "https" } else { "http" };
+            format!("admin on {scheme}://{at}\n")
+        });
         let also: String = listening.chain(admin).collect();
         logging::announce(&in_force.screen, in_force.facts, &also);
     })

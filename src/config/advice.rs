@@ -1,6 +1,6 @@
 //! What is legal but unwise: [`advice`] names each with the reason, for `gnomon check`.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use super::{ClockSource, Config, KeyConfig, KeyPlace};
 use crate::{clock::LeapPolicy, ocsp::issuer::Unlisted};
@@ -27,9 +27,15 @@ pub fn advice(config: &Config) -> Vec<String> {
     if config.admin.is_none() {
         lines.push("admin: not set, so there are no metrics and no readiness to watch".into());
     }
-    if config.admin.is_some_and(|admin| !admin.ip().is_loopback()) {
-        lines.push("admin: reachable from other hosts; it has no access control of its own, so bind it to 127.0.0.1".into());
+    if let Some(admin) = &config.admin {
+        if admin.access.is_empty() && !is_local(admin.listen) {
+            lines.push("admin: reachable from other hosts, and open to them; set admin.access or bind it to 127.0.0.1".into());
+        }
+        if let Some((_, key)) = admin.tls() {
+            lines.extend(open_file(key, "admin.key"));
+        }
     }
+    lines.extend(super::access::advice(config));
     if let Some(tls) = &config.tls {
         lines.extend(open_file(&tls.key, "tls.key"));
     }
@@ -82,7 +88,13 @@ fn open_key(key: &KeyConfig, field: &str) -> Option<String> {
     }
 }
 
-fn open_file(path: &Path, field: &str) -> Option<String> {
+/// Whether only this host reaches it.
+pub(super) fn is_local(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// A file with secrets that others can read.
+pub(super) fn open_file(path: &Path, field: &str) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o077 != 0).then(|| {
         format!(

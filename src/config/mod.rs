@@ -3,6 +3,7 @@
 //! take up. The file's own shape is [`v1`].
 #![allow(clippy::disallowed_methods)] // reads the one file it is for
 
+pub mod access;
 pub mod advice;
 pub mod chrony;
 pub mod reload;
@@ -17,6 +18,8 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use crate::{
     clock::LeapPolicy,
     ocsp::issuer::Unlisted,
@@ -29,6 +32,7 @@ use crate::{
     },
 };
 
+pub use access::{AccessConfig, AdminConfig, Rate};
 pub use v1::{ClockSource, LogFormat, LogLevel};
 
 /// One thing that is wrong: where, what, and what to do.
@@ -82,9 +86,11 @@ pub struct Config {
     /// Where clients connect.
     pub listen: Vec<SocketAddr>,
     /// Where the operator and Prometheus connect.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminConfig>,
     /// What browsers may call that, beside its address, `localhost` and the host's own name.
     pub admin_names: Vec<String>,
+    /// The rules that `access` names.
+    pub access: Vec<AccessConfig>,
     pub http: Http,
     /// HTTPS beside plain HTTP.
     pub tls: Option<TlsConfig>,
@@ -178,6 +184,12 @@ pub struct Http {
     pub connections: usize,
     /// How long a stop waits for requests under way.
     pub grace: Duration,
+    /// Rules of which one must match on the plain listeners; empty: everybody may ask.
+    pub access: Vec<String>,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub forwarded_from: Vec<IpNet>,
+    /// Proxies whose connections must begin with the PROXY protocol.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 /// Where HTTPS is spoken, and by what certificate.
@@ -189,6 +201,8 @@ pub struct TlsConfig {
     pub key: PathBuf,
     /// Whether an OCSP response about it goes into the handshake, where one can be had.
     pub staple: bool,
+    /// As [`Http::access`].
+    pub access: Vec<String>,
 }
 
 /// One time-stamping unit.
@@ -209,6 +223,8 @@ pub struct TsuConfig {
     pub qualified: bool,
     /// CA/B Forum code-signing profile: a key signs for 15 months.
     pub code_signing: bool,
+    /// Rules of which one must match beside the listener's.
+    pub access: Vec<String>,
     pub successor: Option<SuccessorConfig>,
 }
 

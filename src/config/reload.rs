@@ -14,8 +14,22 @@ pub fn needs_a_restart(old: &Config, new: &Config) -> Vec<Problem> {
     fixed.hold("listen", &old.listen, &new.listen);
     fixed.hold("tls.listen", &https(old), &https(new));
     // None and one, as the file has it.
-    let admin = |config: &Config| config.admin.into_iter().collect::<Vec<_>>();
+    let admin = |config: &Config| {
+        let listen = config.admin.as_ref().map(|admin| admin.listen);
+        listen.into_iter().collect::<Vec<_>>()
+    };
     fixed.hold("admin", &admin(old), &admin(new));
+    // Only a start makes a plain listener one for HTTPS, or the other way.
+    let scheme = |config: &Config| {
+        let admin = config.admin.as_ref();
+        admin.map(|admin| match admin.tls() {
+            Some(_) => "https",
+            None => "http",
+        })
+    };
+    if admin(old) == admin(new) {
+        fixed.hold("admin.certificate", &scheme(old), &scheme(new));
+    }
     fixed.hold("http.workers", &old.http.workers, &new.http.workers);
     fixed.clock(&old.clock, &new.clock);
     fixed.journal(&old.journal, &new.journal);
@@ -32,8 +46,9 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     let Config {
         file: _,
         listen: _,
-        admin: _,
+        admin,
         admin_names,
+        access,
         http,
         tls,
         clock: _,
@@ -51,6 +66,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
             all.push(format!("{what} changed"));
         }
     };
+    tell(*admin != old.admin, "admin");
     tell(*admin_names != old.admin_names, "admin_names");
     tell(*http != old.http, "[http]");
     tell(*tls != old.tls, "[tls]");
@@ -60,6 +76,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     let ocsp = (*nonce, *sealed_answers) != (old.nonce, old.sealed_answers);
     tell(ocsp, "[ocsp]");
     tell(*log != old.log, "[log]");
+    compare(&mut all, "access", (&old.access, access), |rule| &rule.name);
     compare(&mut all, "tsu", (&old.tsus, tsus), |tsu| &tsu.name);
     let issuers = (old.issuers.as_slice(), issuers.as_slice());
     compare(&mut all, "issuer", issuers, |issuer| &issuer.name);

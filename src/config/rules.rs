@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use super::{Config, KeyConfig, KeyPlace, Problem};
+use super::{Config, KeyConfig, KeyPlace, Problem, access};
 use crate::wire::algorithm::DigestAlgorithm;
 
 /// The least that a segment of the journal may be limited to.
@@ -102,6 +102,16 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     }
     if config.clock.usable_sources == 0 {
         wrong("clock.usable_sources".into(), "must be at least 1");
+    }
+    access::problems(config, &mut wrong);
+    let mut names = HashSet::new();
+    for (index, rule) in config.access.iter().enumerate() {
+        check_name(
+            &rule.name,
+            &mut names,
+            format!("access[{index}].name"),
+            &mut wrong,
+        );
     }
     let defaults = config.tsus.iter().filter(|tsu| tsu.default).count();
     if defaults > 1 {

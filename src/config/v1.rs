@@ -1,5 +1,6 @@
 //! The configuration file as it is written: [`Spec`], with every default in one place.
 
+mod access;
 mod issuer;
 mod log;
 
@@ -19,6 +20,7 @@ use super::{
     RevocationConfig, SuccessorConfig, TlsConfig, TokenKeyConfig, TokenName, TsuConfig,
     units::{Size, Span},
 };
+use access::{AccessSpec, AdminSpec, Names, Range, ranges};
 use issuer::IssuerSpec;
 use log::LogSpec;
 
@@ -38,7 +40,9 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     listen: Vec<SocketAddr>,
-    admin: Option<SocketAddr>,
+    admin: Option<AdminSpec>,
+    #[serde(default)]
+    access: Vec<AccessSpec>,
     #[serde(default)]
     admin_names: Vec<String>,
     #[serde(default)]
@@ -69,6 +73,12 @@ struct HttpSpec {
     body: Option<Size>,
     connections: Option<usize>,
     grace: Option<Span>,
+    #[serde(default)]
+    access: Names,
+    #[serde(default)]
+    forwarded_from: Vec<Range>,
+    #[serde(default)]
+    proxy_protocol_from: Vec<Range>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +89,8 @@ struct TlsSpec {
     key: PathBuf,
     #[serde(default)]
     staple: StapleSpec,
+    #[serde(default)]
+    access: Names,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -320,6 +332,8 @@ struct TsuSpec {
     qualified: bool,
     #[serde(default)]
     code_signing: bool,
+    #[serde(default)]
+    access: Names,
     successor: Option<SuccessorSpec>,
 }
 
@@ -355,6 +369,7 @@ impl Spec {
             listen,
             admin,
             admin_names,
+            access,
             http,
             tls,
             clock,
@@ -386,6 +401,7 @@ impl Spec {
                 tsa_field: tsu.tsa_field,
                 qualified: tsu.qualified,
                 code_signing: tsu.code_signing,
+                access: tsu.access.resolve(),
                 successor: tsu.successor.map(|successor| successor.resolve(base)),
             })
             .collect();
@@ -396,8 +412,9 @@ impl Spec {
         Config {
             file: file.to_owned(),
             listen,
-            admin,
+            admin: admin.map(|admin| admin.resolve(base)),
             admin_names,
+            access: access.into_iter().map(|rule| rule.resolve(base)).collect(),
             http: Http {
                 workers: http.workers.unwrap_or(cores),
                 header_timeout: span(http.header_timeout, Duration::from_secs(10)),
@@ -406,12 +423,16 @@ impl Spec {
                 body: http.body.map_or(64 << 10, |size| size.0),
                 connections: http.connections.unwrap_or(10_000),
                 grace: span(http.grace, Duration::from_secs(10)),
+                access: http.access.resolve(),
+                forwarded_from: ranges(http.forwarded_from),
+                proxy_protocol_from: ranges(http.proxy_protocol_from),
             },
             tls: tls.map(|tls| TlsConfig {
                 listen: tls.listen,
                 certificate: at(tls.certificate),
                 key: at(tls.key),
                 staple: tls.staple == StapleSpec::Auto,
+                access: tls.access.resolve(),
             }),
             clock: clock.resolve(base),
             revocation: RevocationConfig {

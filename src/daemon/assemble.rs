@@ -13,18 +13,22 @@ use std::{
 
 use aws_lc_rs::rand;
 
-use super::token_key::key_on_token;
+use super::{access, token_key::key_on_token};
 
 use crate::{
     audit::{event::Event, tree::sha256},
     clock::{Clock, Limits},
-    config::{ClockSource, Config, KeyConfig, KeyPlace, Problem, SuccessorConfig, TsuConfig},
+    config::{
+        AdminConfig, ClockSource, Config, KeyConfig, KeyPlace, Problem, SuccessorConfig, TsuConfig,
+    },
     io::{
         anchor,
         clock_report::{self, ChronyClock, Helper},
         feed::{Followers, Opened},
         http::{
+            access::Access,
             issued::BearerToken,
+            peer::Door,
             tls::{Files as TlsFiles, Identity, TlsError},
         },
         http_client,
@@ -59,6 +63,10 @@ pub struct Parts {
     pub anchor: Option<anchor::Settings>,
     /// Who the public side is to TLS clients, where they are served.
     pub tls: Option<Arc<Identity>>,
+    /// The same for the operator's side.
+    pub admin_tls: Option<Arc<Identity>>,
+    /// Who may ask, where not everybody may.
+    pub access: Option<Arc<Access>>,
     /// How far the clock may be off at most.
     pub tolerance: Duration,
     /// What is no error but should be known.
@@ -83,6 +91,8 @@ pub struct Inherited<'a> {
     /// Each TSU's last genTime, by its name.
     pub sequences: HashMap<String, Arc<Sequence>>,
     pub token_keys: Vec<TokenKey>,
+    /// Whose counts go on.
+    pub access: Option<Arc<Access>>,
 }
 
 impl<'a> Inherited<'a> {
@@ -93,6 +103,7 @@ impl<'a> Inherited<'a> {
             followers,
             sequences: HashMap::new(),
             token_keys: Vec::new(),
+            access: None,
         }
     }
 }
@@ -145,7 +156,12 @@ pub fn assemble(config: &Config, inherited: Inherited<'_>) -> Result<Parts, Vec<
         token_keys: Vec::new(),
     };
     assembly.check_journal();
-    let tls = assembly.tls();
+    let access = assembly.access();
+    let wanted = config.tls.as_ref();
+    let wanted = wanted.map(|tls| (tls.certificate.as_path(), tls.key.as_path()));
+    let tls = assembly.tls("tls", wanted, access.as_ref(), Door::Tls);
+    let wanted = config.admin.as_ref().and_then(AdminConfig::tls);
+    let admin_tls = assembly.tls("admin", wanted, access.as_ref(), Door::Admin);
     let anchor = assembly.anchor();
     let tsus = assembly.tsus();
     let tolerance = tsus
@@ -164,6 +180,8 @@ pub fn assemble(config: &Config, inherited: Inherited<'_>) -> Result<Parts, Vec<
         push_tokens: assembly.push_tokens,
         anchor,
         tls,
+        admin_tls,
+        access: access.map(Arc::new),
         tolerance: tolerance.unwrap_or(STATUS_TOLERANCE),
         cautions: assembly.cautions,
         certificates: assembly.certificates,
@@ -221,16 +239,38 @@ impl Assembly<'_> {
         }
     }
 
-    fn tls(&mut self) -> Option<Arc<Identity>> {
-        let wanted = self.config.tls.as_ref()?;
+    fn access(&mut self) -> Option<Access> {
+        let settings = access::settings(self.config);
+        if settings.rules.is_empty() && settings.forwarded_from.is_empty() {
+            return None;
+        }
+        let opened = Access::open(&settings, self.inherited.access.as_deref());
+        let errors = opened.as_ref().err().map(Vec::as_slice);
+        for error in errors.unwrap_or_default() {
+            self.problems.push(access::problem(self.config, error));
+        }
+        opened.ok()
+    }
+
+    /// Who we are to TLS clients by the certificate and key in `section`.
+    fn tls(
+        &mut self,
+        section: &str,
+        wanted: Option<(&Path, &Path)>,
+        access: Option<&Access>,
+        door: Door,
+    ) -> Option<Arc<Identity>> {
+        let (certificate, key) = wanted?;
         let files = TlsFiles {
-            certificate: wanted.certificate.clone(),
-            key: wanted.key.clone(),
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
         };
-        let opened = Identity::open(files, self.now);
+        let clients = access.map(|access| access.client_roots(door));
+        let clients = self.take("access.client_ca", clients.transpose())?;
+        let opened = Identity::open(files, clients.flatten(), self.now);
         let field = opened.as_ref().err().map_or("", TlsError::field);
-        let identity = self.take(&format!("tls.{field}"), opened)?;
-        self.cautions.extend(identity.cautions(self.now));
+        let identity = self.take(&format!("{section}.{field}"), opened)?;
+        self.cautions.extend(identity.cautions(section, self.now));
         Some(Arc::new(identity))
     }
 

@@ -19,6 +19,7 @@ use crate::{
         feed::{Followers, World},
         http::{
             Public,
+            access::Access,
             admin::Admin,
             body::BodyLimits,
             issued::{BearerToken, IssuedFeed},
@@ -45,6 +46,7 @@ pub struct Generation {
     pub certificates: Vec<Event>,
     push_tokens: Vec<(String, BearerToken)>,
     token_keys: Vec<TokenKey>,
+    access: Option<Arc<Access>>,
 }
 
 impl Generation {
@@ -74,6 +76,7 @@ impl Generation {
                 size: config.http.body,
                 time: config.http.body_timeout,
             },
+            access: parts.access.clone().filter(|access| !access.is_open()),
             requests: config
                 .log
                 .requests
@@ -85,6 +88,7 @@ impl Generation {
             certificates: parts.certificates,
             push_tokens: parts.push_tokens,
             token_keys: parts.token_keys,
+            access: parts.access,
             config,
         }
     }
@@ -120,6 +124,7 @@ impl Generation {
             },
             issued: issued.collect(),
             names: OwnNames::new(&self.config.admin_names),
+            access: self.access.clone(),
         })
     }
 
@@ -139,12 +144,14 @@ impl Generation {
             write_time: http.write_timeout,
             connections: room.connections,
             grace: http.grace,
+            proxies: http.proxy_protocol_from.as_slice().into(),
             figures,
         };
         // The operator's side asks little and must answer when the public side is full.
         let operator = ListenerLimits {
             connections: 64,
             grace: Duration::from_secs(1),
+            proxies: Arc::default(),
             figures: hidden,
             ..limits.clone()
         };
@@ -171,6 +178,7 @@ impl Generation {
                 .map(|tsu| (tsu.name().to_owned(), Arc::clone(tsu.sequence())))
                 .collect(),
             token_keys: self.token_keys.clone(),
+            access: self.access.clone(),
         }
     }
 

@@ -63,7 +63,7 @@ fn listeners(config: &Config, addresses: &Addresses) -> Value {
         "http": urls("http", &addresses.public),
         "https": urls("https", &addresses.tls),
         "tls_certificate": config.tls.as_ref().map(|tls| tls.certificate.display().to_string()),
-        "admin": urls("http", addresses.admin.as_slice()),
+        "admin": urls(if addresses.admin_tls { "https" } else { "http" }, addresses.admin.as_slice()),
     })
 }
 

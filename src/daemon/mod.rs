@@ -2,6 +2,7 @@
 //! stop, and lets what is under way finish. Nothing is served before everything has been shown to work.
 #![allow(clippy::disallowed_methods)] // owns sockets and threads
 
+mod access;
 mod assemble;
 mod chronicle;
 mod generation;
@@ -38,6 +39,8 @@ pub struct Addresses {
     /// HTTPS.
     pub tls: Vec<SocketAddr>,
     pub admin: Option<SocketAddr>,
+    /// Whether the operator's side speaks HTTPS.
+    pub admin_tls: bool,
 }
 
 /// Everything that would stop a start, or what is no error but should be known. Serves nothing, and
@@ -61,7 +64,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses, InForce)) -> Result<(
     let parts = assemble(config, Inherited::nothing(&modules, &mut followers))?;
     let clock = assemble::clock(config, parts.tolerance)?;
     let sockets = Sockets::open(config, passed)?;
-    let addresses = sockets.addresses();
+    let addresses = sockets.addresses(parts.admin_tls.is_some());
     let opened = journal::open(&settings(&config.journal));
     let Opened {
         journal,

@@ -156,6 +156,7 @@ fn take_over(
         tracing::warn!(code = code::CAUTION, "{caution}");
     }
     let (anchor, tls) = (parts.anchor.take(), parts.tls.take());
+    let admin_tls = parts.admin_tls.take();
     let new = Generation::new(config, parts, &running.world, Some(&running.generation));
     running.chronicle.change(new.subjects(&running.followers));
     let world = &running.world;
@@ -167,7 +168,7 @@ fn take_over(
     let old = std::mem::replace(&mut running.generation, new);
     standing.swap(running);
     for (what, done) in [
-        ("the certificate for TLS", running.identify(tls)),
+        ("the certificate for TLS", running.identify(tls, admin_tls)),
         ("what is stapled to it", running.staple()),
         ("anchors", running.anchor(anchor)),
         ("the renewal of sealed answers", running.refresh()),

@@ -45,10 +45,11 @@ impl Sockets {
             }
         }
         let https = config.tls.as_ref().map(|tls| tls.listen.as_slice());
+        let admin = config.admin.as_ref().map(|admin| admin.listen);
         let sockets = Self {
             public: opening.all("listen", &config.listen),
             tls: opening.all("tls.listen", https.unwrap_or_default()),
-            admin: opening.all("admin", config.admin.as_slice()),
+            admin: opening.all("admin", admin.as_slice()),
         };
         for (address, _) in std::mem::take(&mut opening.passed) {
             let what = format!(
@@ -64,8 +65,8 @@ impl Sockets {
         }
     }
 
-    /// Where they are.
-    pub fn addresses(&self) -> Addresses {
+    /// Where they are. `admin_tls`: whether the operator's side speaks HTTPS.
+    pub fn addresses(&self, admin_tls: bool) -> Addresses {
         let of = |sockets: &[TcpListener]| {
             let addresses = sockets.iter().map(TcpListener::local_addr);
             addresses.filter_map(Result::ok).collect::<Vec<_>>()
@@ -74,6 +75,7 @@ impl Sockets {
             public: of(&self.public),
             tls: of(&self.tls),
             admin: of(&self.admin).pop(),
+            admin_tls,
         }
     }
 }

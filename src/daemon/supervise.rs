@@ -36,6 +36,7 @@ use crate::{
             Public,
             admin::Admin,
             listener::{self, Listener, ListenerLimits},
+            peer::Door,
             tls::{Identity, renewal, staple::Stapler},
         },
         journal::{Journal, inbox::Inbox},
@@ -127,6 +128,7 @@ pub struct Running {
     has_store: bool,
     anchor: Option<(anchor::Settings, anchor::Follower)>,
     tls: Option<(Arc<Identity>, renewal::Follower)>,
+    admin_tls: Option<(Arc<Identity>, renewal::Follower)>,
     stapler: Option<Stapler>,
     refresher: Option<Refresher>,
 }
@@ -151,30 +153,35 @@ impl Appliance {
         let metrics = Arc::new(Metrics::new().map_err(io::Error::other)?);
         metrics.journal_limits(config.journal.warn_free, config.journal.stop_free);
         let hidden = ConnectionMetrics::hidden().map_err(io::Error::other)?;
-        let tls = parts.tls.clone();
+        let (tls, admin_tls) = (parts.tls.clone(), parts.admin_tls.clone());
         let standing = Standing::begin(config, parts, base, metrics, hidden)?;
         let standing = Arc::new(standing);
-        let plain = sockets.public.into_iter().map(Listener::plain);
-        let https = sockets.tls.into_iter().map(|socket: TcpListener| Listener {
-            socket,
-            tls: tls.clone(),
-        });
+        let listener = |door: Door, tls: Option<Arc<Identity>>| {
+            move |socket: TcpListener| Listener {
+                socket,
+                tls: tls.clone(),
+                door,
+            }
+        };
+        let plain = sockets.public.into_iter().map(listener(Door::Plain, None));
+        let https = sockets.tls.into_iter().map(listener(Door::Tls, tls));
         let public: Vec<_> = plain.chain(https).collect();
-        let admin: Vec<_> = sockets.admin.into_iter().map(Listener::plain).collect();
+        let admin = sockets.admin.into_iter();
+        let admin: Vec<_> = admin.map(listener(Door::Admin, admin_tls)).collect();
         let [limits, operator_limits] = &standing.limits;
         let (for_clients, for_operator) = (Arc::clone(&standing), Arc::clone(&standing));
         // The workers have their own handles of the sockets: these must go once they run, or the kernel would go on to
         // accept after a stop has begun.
         Ok(Self {
-            admin: listener::serve("admin", &admin, 1, operator_limits, move |request, _| {
-                for_operator.operator.load_full().respond(request)
+            admin: listener::serve("admin", &admin, 1, operator_limits, move |request, peer| {
+                for_operator.operator.load_full().respond(request, peer)
             })?,
             public: listener::serve(
                 "http",
                 &public,
                 config.http.workers,
                 limits,
-                move |request, client| for_clients.public.load_full().respond(request, client),
+                move |request, peer| for_clients.public.load_full().respond(request, peer),
             )?,
             reloader: Reloader::begin(Arc::clone(&standing))?,
             standing,
@@ -257,6 +264,7 @@ impl Standing {
         let begun = followers.begin(feeds, &world, &marks);
         begun.map_err(StartError::Feeds)?;
         let (anchor, tls) = (parts.anchor.take(), parts.tls.take());
+        let admin_tls = parts.admin_tls.take();
         let generation = Generation::new(config.clone(), parts, &world, None);
         world.metrics.watch(generation.tsus(), generation.issuers());
         world.metrics.configured(wall_clock());
@@ -282,10 +290,11 @@ impl Standing {
             has_store,
             anchor: None,
             tls: None,
+            admin_tls: None,
             stapler: None,
             refresher: None,
         };
-        running.identify(tls)?;
+        running.identify(tls, admin_tls)?;
         running.staple()?;
         running.anchor(anchor)?;
         running.refresh()?;
@@ -355,18 +364,29 @@ impl Running {
         self.followers.begin(feeds, &self.world, &marks)
     }
 
-    /// Has the certificate for TLS followed, or takes this one in the place of the one that is.
-    pub fn identify(&mut self, new: Option<Arc<Identity>>) -> io::Result<()> {
-        match (new, &self.tls) {
-            (Some(new), Some((old, _))) => old.become_like(&new),
-            (Some(new), None) => {
-                let metrics = &self.world.metrics;
-                metrics.show_tls().map_err(io::Error::other)?;
-                let follower = renewal::Follower::begin(Arc::clone(&new), Arc::clone(metrics))?;
-                self.tls = Some((new, follower));
+    /// Has the certificates for TLS followed, or takes these in the place of those that are.
+    pub fn identify(
+        &mut self,
+        tls: Option<Arc<Identity>>,
+        admin: Option<Arc<Identity>>,
+    ) -> io::Result<()> {
+        let metrics = &self.world.metrics;
+        let both = [
+            ("tls", tls, &mut self.tls),
+            ("admin", admin, &mut self.admin_tls),
+        ];
+        for (section, new, followed) in both {
+            match (new, &followed) {
+                (Some(new), Some((old, _))) => old.become_like(&new),
+                (Some(new), None) => {
+                    metrics.show_tls().map_err(io::Error::other)?;
+                    let (identity, metrics) = (Arc::clone(&new), Arc::clone(metrics));
+                    let follower = renewal::Follower::begin(section, identity, metrics)?;
+                    *followed = Some((new, follower));
+                }
+                // Whether there is one is settled with the sockets.
+                (None, _) => {}
             }
-            // Whether there is one is settled with the sockets.
-            (None, _) => {}
         }
         Ok(())
     }
@@ -438,7 +458,7 @@ impl Running {
         if let Some(stapler) = self.stapler.take() {
             stapler.stop();
         }
-        if let Some((_, tls)) = self.tls.take() {
+        for (_, tls) in self.tls.take().into_iter().chain(self.admin_tls.take()) {
             tls.stop();
         }
         if let Some((_, anchor)) = self.anchor.take() {

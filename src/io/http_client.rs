@@ -6,6 +6,9 @@ use std::{error::Error, fmt::Write, time::Duration};
 
 use reqwest::{Client, ClientBuilder, Response, redirect::Policy};
 
+use super::pinned;
+use crate::wire::certificate::Certificate;
+
 pub use reqwest::Url;
 
 /// Why there is no answer.
@@ -64,13 +67,21 @@ pub fn client(time: Duration, redirects: usize) -> Result<Client, HttpError> {
     Ok(client?)
 }
 
-/// A client for the appliance on this host: the same, but past any proxy.
-pub fn local_client(time: Duration) -> Result<Client, HttpError> {
-    Ok(Client::builder()
-        .timeout(time)
-        .no_proxy()
-        .tls_certs_only([])
-        .build()?)
+/// A client for the appliance on this host: the same, but past any proxy, and by TLS only to who has `certificate`.
+pub fn local_client(
+    time: Duration,
+    certificate: Option<&Certificate>,
+) -> Result<Client, HttpError> {
+    let builder = Client::builder().timeout(time).no_proxy();
+    let builder = match certificate {
+        None => builder.tls_certs_only([]),
+        Some(certificate) => {
+            let tls = pinned::tls_for(certificate.der());
+            let tls = tls.map_err(|error| HttpError::Failed(error.to_string()))?;
+            builder.tls_backend_preconfigured(tls)
+        }
+    };
+    Ok(builder.build()?)
 }
 
 /// The whole body of an answer with status 200.

@@ -17,6 +17,7 @@ pub mod kernel_clock;
 pub mod leap_table;
 pub mod logging;
 pub mod metrics;
+mod pinned;
 pub mod pkcs11;
 mod places;
 pub mod sealed_answers;

@@ -14,9 +14,12 @@ use hyper::{
 use serde_json::Value;
 
 use super::{
-    Answer, console,
+    Answer,
+    access::Access,
+    body, console,
     issued::{self, IssuedFeed},
     own_names::OwnNames,
+    peer::Peer,
     plain, whole,
 };
 use crate::io::{appliance_status::ApplianceStatus, clock_status};
@@ -28,14 +31,34 @@ pub struct Admin {
     pub issued: Vec<IssuedFeed>,
     /// What browsers may call it.
     pub names: OwnNames,
+    /// None: everybody may ask for everything.
+    pub access: Option<Arc<Access>>,
 }
 
 impl Admin {
-    /// Answers one request.
-    pub async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    /// Answers one request of this peer.
+    pub async fn respond(self: Arc<Self>, request: Request<Incoming>, peer: Arc<Peer>) -> Answer {
         if let Some(refusal) = self.names.refusal(&request) {
             return refusal;
         }
+        let Some(access) = &self.access else {
+            return self.serve(request).await;
+        };
+        // A CA's own token opens its own path, wherever it comes from; nothing else is to be seen there.
+        let pushes_to = request.uri().path().strip_prefix("/issued/");
+        if pushes_to.is_some_and(|name| issued::is_shown(&self.issued, name, request.headers())) {
+            return self.serve(request).await;
+        }
+        if let Err(denial) = access.enter(&peer, request.headers(), false).await {
+            self.status.metrics.refused(denial.refusal());
+            let (parts, unwanted) = request.into_parts();
+            body::discard(&parts.headers, unwanted).await;
+            return denial.answer();
+        }
+        self.serve(request).await
+    }
+
+    async fn serve(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
         let issuer = path.strip_prefix("/issued/").map(str::to_owned);
         let does = path == "/crl/refresh" || issuer.is_some();

@@ -83,6 +83,12 @@ pub struct IssuedFeed {
     pub pushes: Pushes,
 }
 
+/// Whether the request shows the token of this issuer.
+pub fn is_shown(feeds: &[IssuedFeed], name: &str, headers: &HeaderMap) -> bool {
+    let mut named = feeds.iter().filter(|feed| feed.name == name);
+    named.any(|feed| feed.token.is_in(headers))
+}
+
 pub async fn respond(
     feeds: &[IssuedFeed],
     name: &str,
@@ -91,12 +97,14 @@ pub async fn respond(
     metrics: &Metrics,
 ) -> Answer {
     let Some(feed) = feeds.iter().find(|feed| feed.name == name) else {
+        body::discard(headers, body).await;
         return unread(
             StatusCode::NOT_FOUND,
             "no issuer of this name takes pushed serials; see issued_push in the configuration\n",
         );
     };
     if !feed.token.is_in(headers) {
+        body::discard(headers, body).await;
         let mut answer = unread(
             StatusCode::UNAUTHORIZED,
             "show this issuer's token: Authorization: Bearer TOKEN\n",

@@ -5,7 +5,7 @@
 use std::{
     future::Future,
     io,
-    net::{IpAddr, TcpListener},
+    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,6 +17,7 @@ use std::{
 use arc_swap::ArcSwap;
 use hyper::{Request, body::Incoming};
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
@@ -24,8 +25,11 @@ use tokio::{
 
 use super::{
     Answer,
+    access::rule::contains,
     conversation::{Conversation, PARTING},
     full::Refusals,
+    peer::{Door, Peer},
+    proxy_protocol,
     timed_stream::TimedStream,
     tls::{H2, Identity, handshake},
 };
@@ -37,17 +41,16 @@ pub struct Listener {
     pub socket: TcpListener,
     /// Who we are to TLS clients; without it plain HTTP is spoken.
     pub tls: Option<Arc<Identity>>,
+    /// What holds for clients who come by it.
+    pub door: Door,
 }
 
 impl Listener {
-    pub const fn plain(socket: TcpListener) -> Self {
-        Self { socket, tls: None }
-    }
-
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             socket: self.socket.try_clone()?,
             tls: self.tls.clone(),
+            door: self.door,
         })
     }
 }
@@ -63,6 +66,8 @@ pub struct ListenerLimits {
     pub connections: usize,
     /// How long a stop waits for requests under way.
     pub grace: Duration,
+    /// Proxies whose connections must begin with the PROXY protocol. From others it is not taken.
+    pub proxies: Arc<[IpNet]>,
     /// Where connections are counted.
     pub figures: ConnectionMetrics,
 }
@@ -74,7 +79,7 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Starts `count` workers on `listeners`; each request is answered by `respond`, which is told the client's address. What
+/// Starts `count` workers on `listeners`; each request is answered by `respond`, which is told who is at the other end. What
 /// `limits` holds counts for each connection that comes, and for the stop.
 pub fn serve<R, F>(
     name: &str,
@@ -84,7 +89,7 @@ pub fn serve<R, F>(
     respond: R,
 ) -> io::Result<Workers>
 where
-    R: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + 'static,
+    R: Fn(Request<Incoming>, Arc<Peer>) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let (stop, stopping) = watch::channel(false);
@@ -135,7 +140,7 @@ struct Worker<R> {
 
 impl<R, F> Worker<R>
 where
-    R: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + 'static,
+    R: Fn(Request<Incoming>, Arc<Peer>) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     async fn run(self, listeners: Vec<Listener>) {
@@ -151,7 +156,7 @@ where
     }
 
     async fn accept(self, listener: Listener, alive: mpsc::Sender<()>) {
-        let Listener { socket, tls } = listener;
+        let Listener { socket, tls, door } = listener;
         let listener = match socket
             .set_nonblocking(true)
             .and_then(|()| tokio::net::TcpListener::from_std(socket))
@@ -174,7 +179,8 @@ where
             match accepted {
                 Ok((stream, client)) => {
                     failing = false;
-                    self.admit((stream, client.ip()), tls.as_ref(), &alive);
+                    let peer = Peer::new(client.ip(), door);
+                    self.admit((stream, peer), tls.as_ref(), &alive);
                 }
                 Err(error) => {
                     // Out of descriptors, most likely. Said once, not at every try.
@@ -192,7 +198,7 @@ where
 
     fn admit(
         &self,
-        (stream, client): (TcpStream, IpAddr),
+        (stream, peer): (TcpStream, Peer),
         tls: Option<&Arc<Identity>>,
         alive: &mpsc::Sender<()>,
     ) {
@@ -209,17 +215,16 @@ where
         let shown = limits.figures.opened();
         let _ = stream.set_nodelay(true);
         let stream = TimedStream::new(stream, limits.write_time);
+        let by_proxy = contains(&limits.proxies, peer.address);
         let (worker, tls, alive) = (self.clone(), tls.cloned(), alive.clone());
         tokio::spawn(async move {
             match tls {
-                None => {
-                    worker
-                        .conversation(client)
-                        .http1(TokioIo::new(stream))
-                        .await
+                None if !by_proxy => {
+                    let conversation = worker.conversation(peer);
+                    conversation.http1(TokioIo::new(stream)).await;
                 }
                 // Apart, so that plain connections do not carry the room for it.
-                Some(tls) => Box::pin(worker.converse_over_tls((stream, client), tls)).await,
+                tls => Box::pin(worker.converse_behind((stream, peer), by_proxy, tls)).await,
             }
             drop((place, shown, alive));
         });
@@ -227,28 +232,55 @@ where
 
     fn conversation(
         self,
-        client: IpAddr,
+        peer: Peer,
     ) -> Conversation<impl Fn(Request<Incoming>) -> F + Send + 'static> {
-        let respond = self.respond;
+        let (respond, peer) = (self.respond, Arc::new(peer));
         Conversation {
-            respond: move |request| respond(request, client),
+            respond: move |request| respond(request, Arc::clone(&peer)),
             header_time: self.limits.load().header_time,
             stopping: self.stopping,
         }
     }
 
-    async fn converse_over_tls(self, (stream, client): (TimedStream, IpAddr), tls: Arc<Identity>) {
+    /// Speaks with who has something before HTTP: the PROXY protocol, a TLS handshake, or both.
+    async fn converse_behind(
+        self,
+        (mut stream, mut peer): (TimedStream, Peer),
+        by_proxy: bool,
+        tls: Option<Arc<Identity>>,
+    ) {
+        if by_proxy {
+            let header_time = self.limits.load().header_time;
+            let header = proxy_protocol::read(&mut stream);
+            match tokio::time::timeout(header_time, header).await {
+                Ok(Ok(Some(address))) => peer = Peer::new(address, peer.door),
+                Ok(Ok(None)) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+        match tls {
+            None => {
+                let conversation = self.conversation(peer);
+                conversation.http1(TokioIo::new(stream)).await;
+            }
+            Some(tls) => self.converse_over_tls((stream, peer), tls).await,
+        }
+    }
+
+    async fn converse_over_tls(self, (stream, mut peer): (TimedStream, Peer), tls: Arc<Identity>) {
         let mut stopping = self.stopping.clone();
         let header_time = self.limits.load().header_time;
         let accepted = tokio::select! {
             accepted = handshake::accept(stream, &tls, header_time) => accepted,
             () = parting(&mut stopping) => return,
         };
+        let Some(stream) = accepted else { return };
+        let shown = stream.get_ref().1.peer_certificates();
+        peer.certificate = shown.and_then(|chain| tls.client(chain));
         // A connection outlives renewals; it need not hold on to what it began with.
         drop(tls);
-        let Some(stream) = accepted else { return };
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-        let (conversation, stream) = (self.conversation(client), TokioIo::new(stream));
+        let (conversation, stream) = (self.conversation(peer), TokioIo::new(stream));
         if is_h2 {
             conversation.http2(stream).await;
         } else {

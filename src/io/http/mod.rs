@@ -2,10 +2,11 @@
 //! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`tls`] lets clients in who come by
 //! HTTPS, [`conversation`] speaks HTTP as far as its [`framing`] is clear, [`timed_stream`] leaves who does not read,
 //! [`full`] says that there is no place, [`body`] reads bodies within their bounds, [`timestamp`] and [`status`] speak
-//! the two protocols' HTTP, [`log`] shows the public log, [`request_log`] writes down who asked for what where that is
+//! the two protocols' HTTP, [`access`] says who may ask, [`log`] shows the public log, [`request_log`] writes down who asked for what where that is
 //! wanted, [`admin`] is the operator's side, where [`issued`] takes a CA's serials, [`console`] is the page for people,
 //! and [`own_names`] keeps out pages that are not.
 
+pub mod access;
 pub mod admin;
 pub mod body;
 mod console;
@@ -17,13 +18,15 @@ pub mod listener;
 pub mod log;
 pub mod own_names;
 mod page;
+pub mod peer;
+mod proxy_protocol;
 pub mod request_log;
 mod status;
 mod timed_stream;
 mod timestamp;
 pub mod tls;
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -35,14 +38,19 @@ use hyper::{
 
 use super::metrics::{Metrics, Refusal};
 use crate::service::{status::Statuses, timestamp::Timestamping};
+use access::{Access, Caller, Denial};
 use body::{BodyError, BodyLimits};
 use log::PublicLog;
+use peer::{Client, Peer};
 use request_log::{RequestLog, Told};
 
 pub use status::decode_path;
 
 /// Every answer has its body whole, so that it goes out with a Content-Length (INTEROP: never chunked).
 pub type Answer = Response<Full<Bytes>>;
+
+/// The text of a 404.
+const NOTHING_HERE: &str = "nothing here; see /\n";
 
 /// The public services behind HTTP.
 #[derive(Debug)]
@@ -55,6 +63,8 @@ pub struct Public {
     pub body: BodyLimits,
     /// Where requests are logged.
     pub requests: Option<Arc<RequestLog>>,
+    /// None: everybody may ask for everything.
+    pub access: Option<Arc<Access>>,
 }
 
 /// Where a request goes.
@@ -74,28 +84,70 @@ enum Route<'a> {
 }
 
 impl Public {
-    /// Answers one request that came from `client`.
-    pub async fn respond(self: Arc<Self>, request: Request<Incoming>, client: IpAddr) -> Answer {
-        let log = self.requests.as_ref();
-        let begun = log.and_then(|log| log.begin(&request, client));
-        let answer = self.answer(request).await;
+    /// Answers one request of this peer.
+    pub async fn respond(self: Arc<Self>, request: Request<Incoming>, peer: Arc<Peer>) -> Answer {
+        let begun = self.requests.as_ref().and_then(|log| {
+            let access = self.access.as_ref();
+            let said = access.map(|access| access.address(&peer, request.headers()));
+            log.begin(&request, said.unwrap_or(peer.address))
+        });
+        let answer = self.answer(request, &peer).await;
         if let Some(begun) = begun {
-            begun.end(None, &answer);
+            let client: Option<&Client> = answer.extensions().get();
+            begun.end(client.and_then(|client| client.name.as_deref()), &answer);
         }
         answer
     }
 
-    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Answer {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: &Peer) -> Answer {
         let (parts, body) = request.into_parts();
-        match route(&parts.method, parts.uri.path()) {
+        let route = route(&parts.method, parts.uri.path());
+        match &self.access {
+            None => self.serve(route, &parts.headers, body, None).await,
+            // Apart, so that open listeners do not carry the room for it.
+            Some(access) => {
+                Box::pin(self.serve_caller(access, peer, route, &parts.headers, body)).await
+            }
+        }
+    }
+
+    /// Answers a client that may ask.
+    async fn serve_caller(
+        self: &Arc<Self>,
+        access: &Access,
+        peer: &Peer,
+        route: Route<'_>,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Answer {
+        let for_tsu = matches!(route, Route::TimeStamp(_) | Route::Page);
+        match access.enter(peer, headers, for_tsu).await {
+            Ok(mut caller) => {
+                let mut answer = self.serve(route, headers, body, Some(&mut caller)).await;
+                answer.extensions_mut().insert(caller.client);
+                answer
+            }
+            Err(denial) => self.denied(denial, headers, body).await,
+        }
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        route: Route<'_>,
+        headers: &HeaderMap,
+        body: Incoming,
+        caller: Option<&mut Caller<'_>>,
+    ) -> Answer {
+        match route {
             Route::Page => page::page(
                 self.timestamping.as_deref(),
                 self.statuses.is_some(),
                 self.log.is_some(),
+                |tsu| caller.as_ref().is_none_or(|caller| caller.may_reach(tsu)),
             ),
-            Route::TimeStamp(name) => timestamp::respond(self, name, &parts.headers, body).await,
-            Route::StatusPost => status::respond_to_post(self, &parts.headers, body).await,
-            Route::StatusGet(path) => status::respond_to_get(self, path, &parts.headers).await,
+            Route::TimeStamp(name) => timestamp::respond(self, name, headers, body, caller).await,
+            Route::StatusPost => status::respond_to_post(self, headers, body).await,
+            Route::StatusGet(path) => status::respond_to_get(self, path, headers).await,
             Route::Log(path) => {
                 let answer = match &self.log {
                     Some(log) => log.respond(path).await,
@@ -116,10 +168,12 @@ impl Public {
     }
 
     fn not_found(&self) -> Answer {
-        self.refused(
-            Refusal::Path,
-            plain(StatusCode::NOT_FOUND, "nothing here; see /\n"),
-        )
+        self.refused(Refusal::Path, plain(StatusCode::NOT_FOUND, NOTHING_HERE))
+    }
+
+    async fn denied(&self, denial: Denial, headers: &HeaderMap, body: Incoming) -> Answer {
+        body::discard(headers, body).await;
+        self.refused(denial.refusal(), denial.answer())
     }
 
     /// The answer to a body that was not read whole.

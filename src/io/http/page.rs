@@ -5,14 +5,21 @@ use bytes::Bytes;
 use super::{Answer, whole};
 use crate::service::timestamp::Timestamping;
 
-pub fn page(timestamping: Option<&Timestamping>, answers_status: bool, has_log: bool) -> Answer {
+/// `shows`: whether a TSU is there for who asks.
+pub fn page(
+    timestamping: Option<&Timestamping>,
+    answers_status: bool,
+    has_log: bool,
+    shows: impl Fn(&str) -> bool,
+) -> Answer {
     let mut text = String::from("This is Gnomon.\n\n");
     if let Some(timestamping) = timestamping {
         text.push_str(
             "Time-stamping authority (RFC 3161): POST an application/timestamp-query to\n",
         );
         text.push_str("  /tsa\n");
-        for tsu in timestamping.tsus().all() {
+        let tsus = timestamping.tsus().all().iter();
+        for tsu in tsus.filter(|tsu| shows(tsu.name())) {
             text.push_str(&format!("  /tsa/{}\n", tsu.name()));
         }
         text.push('\n');

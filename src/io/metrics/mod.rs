@@ -16,8 +16,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder, core::Collector,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
 use super::journal::Figures;
@@ -60,7 +60,7 @@ pub struct Metrics {
     clock: ClockMetrics,
     crls: CrlMetrics,
     issued_pushes: IntCounterVec,
-    tls_end: IntGauge,
+    tls_end: IntGaugeVec,
     staple_end: IntGauge,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
@@ -79,16 +79,27 @@ pub enum Refusal {
     Size,
     Slow,
     Broken,
+    /// Nothing valid was shown where something must be.
+    Unauthorized,
+    /// A client that may not ask here.
+    Forbidden,
+    Quota,
+    /// Too many passwords wait to be checked.
+    PasswordQueue,
 }
 
 impl Refusal {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 10] = [
         Self::Path,
         Self::Method,
         Self::MediaType,
         Self::Size,
         Self::Slow,
         Self::Broken,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Quota,
+        Self::PasswordQueue,
     ];
 
     pub const fn label(self) -> &'static str {
@@ -99,6 +110,10 @@ impl Refusal {
             Self::Size => "size",
             Self::Slow => "slow",
             Self::Broken => "broken",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Quota => "quota",
+            Self::PasswordQueue => "password_queue",
         }
     }
 }
@@ -153,9 +168,12 @@ impl Metrics {
                 "gnomon_tls_staple_end_timestamp_seconds",
                 "When the OCSP response that is stapled to it ends; 0 while there is none.",
             )?,
-            tls_end: IntGauge::new(
-                "gnomon_tls_end_timestamp_seconds",
-                "When the certificate that TLS clients are shown ends.",
+            tls_end: IntGaugeVec::new(
+                Opts::new(
+                    "gnomon_tls_end_timestamp_seconds",
+                    "When the certificate that TLS clients are shown ends, by listener (tls, admin).",
+                ),
+                &["listener"],
             )?,
             sealed: statuses.with_label_values(&["sealed"]),
             statuses,
@@ -223,7 +241,10 @@ impl Metrics {
 
     /// From now on there is the end of the certificate for TLS.
     pub fn show_tls(&self) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(self.tls_end.clone()))
+        match self.registry.register(Box::new(self.tls_end.clone())) {
+            Err(prometheus::Error::AlreadyReg) => Ok(()),
+            registered => registered,
+        }
     }
 
     /// From now on there is the end of what is stapled to it, or no longer.
@@ -247,8 +268,9 @@ impl Metrics {
     }
 
     /// When the certificate for TLS ends. An alert days before leaves the time to renew it.
-    pub fn tls_end(&self, end: Seconds) {
+    pub fn tls_end(&self, listener: &str, end: Seconds) {
         self.tls_end
+            .with_label_values(&[listener])
             .set(i64::try_from(end.get()).unwrap_or(i64::MAX));
     }
 

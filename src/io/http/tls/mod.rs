@@ -2,6 +2,7 @@
 //! connections go on. [`handshake`] lets a client in, [`renewal`] looks whether the files have changed, [`staple`] keeps an
 //! OCSP response at hand for the handshake.
 
+pub mod clients;
 pub mod handshake;
 pub mod renewal;
 pub mod staple;
@@ -23,6 +24,8 @@ use tokio_rustls::rustls::{
     version::{TLS12, TLS13},
 };
 use zeroize::Zeroizing;
+
+use clients::{ClientRoots, ShownCertificate};
 
 use crate::wire::{
     certificate::{Certificate, CertificateError},
@@ -137,6 +140,8 @@ struct Pair {
     not_after: Seconds,
     /// Where they were read.
     files: Files,
+    /// Whose certificates clients may show, if any.
+    clients: Option<ClientRoots>,
     /// Of the files, taken before they were read: what changed in between is read again.
     stamps: [Stamp; 2],
 }
@@ -171,8 +176,12 @@ pub struct Identity {
 
 impl Identity {
     /// Reads both files, and shows that they belong together and are valid at `now`.
-    pub fn open(files: Files, now: Seconds) -> Result<Self, TlsError> {
-        let pair = Pair::read(&files, now)?;
+    pub fn open(
+        files: Files,
+        clients: Option<ClientRoots>,
+        now: Seconds,
+    ) -> Result<Self, TlsError> {
+        let pair = Pair::read(&files, clients, now)?;
         Ok(Self {
             pair: ArcSwap::from_pointee(pair),
         })
@@ -183,13 +192,14 @@ impl Identity {
     pub fn become_like(&self, other: &Self) {
         let new = other.pair.load_full();
         let old = self.pair.load();
-        if (&new.files, new.stamps) != (&old.files, old.stamps) {
+        let ids = |pair: &Pair| pair.clients.as_ref().map(ClientRoots::ids);
+        if (&new.files, new.stamps, ids(&new)) != (&old.files, old.stamps, ids(&old)) {
             self.pair.store(new);
         }
     }
 
     /// What is no error but should be known, with the field it is about.
-    pub fn cautions(&self, now: Seconds) -> Vec<String> {
+    pub fn cautions(&self, section: &str, now: Seconds) -> Vec<String> {
         let pair = self.pair.load();
         let path = pair.files.certificate.display();
         let mut cautions = Vec::new();
@@ -198,11 +208,11 @@ impl Identity {
             let (subject, issuer) = (one.subject_text(), one.issuer_text());
             match next {
                 Some(next) if !one.is_issued_by(next) => cautions.push(format!(
-                    "tls.certificate: {path}: what stands behind the certificate of {subject} did not issue it; clients \
+                    "{section}.certificate: {path}: what stands behind the certificate of {subject} did not issue it; clients \
                      want the one of {issuer} there"
                 )),
                 None if pair.chain.len() == 1 && one.issuer() != one.subject() => cautions.push(format!(
-                    "tls.certificate: {path}: only the certificate itself; unless clients trust {issuer} as a root, add \
+                    "{section}.certificate: {path}: only the certificate itself; unless clients trust {issuer} as a root, add \
                      that CA's certificate behind it"
                 )),
                 _ => {}
@@ -213,7 +223,7 @@ impl Identity {
         let left = pair.not_after.since(now);
         if left < ENDS_SOON.min(life / 5) {
             cautions.push(format!(
-                "tls.certificate: {path}: ends at {}, in {} hours; renew it",
+                "{section}.certificate: {path}: ends at {}, in {} hours; renew it",
                 pair.not_after,
                 left / 3600
             ));
@@ -226,6 +236,11 @@ impl Identity {
         self.pair.load().shown.staple(None);
     }
 
+    /// What is known of a client that has shown this chain.
+    pub fn client(&self, chain: &[CertificateDer<'_>]) -> Option<ShownCertificate> {
+        self.pair.load().clients.as_ref()?.shown(chain)
+    }
+
     /// For the next handshake.
     fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.pair.load().config)
@@ -234,7 +249,7 @@ impl Identity {
     /// Reads both files again. What is in force stays so where they cannot be used.
     fn renew(&self, now: Seconds) -> Result<(), TlsError> {
         let old = self.pair.load_full();
-        let new = Arc::new(Pair::read(&old.files, now)?);
+        let new = Arc::new(Pair::read(&old.files, old.clients.clone(), now)?);
         // A reload may have put another in its place meanwhile.
         self.pair.compare_and_swap(&old, new);
         Ok(())
@@ -242,7 +257,7 @@ impl Identity {
 }
 
 impl Pair {
-    fn read(files: &Files, now: Seconds) -> Result<Self, TlsError> {
+    fn read(files: &Files, clients: Option<ClientRoots>, now: Seconds) -> Result<Self, TlsError> {
         let stamps = files.stamps();
         let path = || files.certificate.clone();
         let content = std::fs::read(&files.certificate);
@@ -278,7 +293,7 @@ impl Pair {
         let shown = shown
             .map(|der| CertificateDer::from(der.to_vec()))
             .collect();
-        let (config, shown) = configuration(shown, key, files)?;
+        let (config, shown) = configuration(shown, key, files, clients.as_ref())?;
         Ok(Self {
             config: Arc::new(config),
             shown,
@@ -286,6 +301,7 @@ impl Pair {
             subject,
             not_after,
             files: files.clone(),
+            clients,
             stamps,
         })
     }
@@ -315,6 +331,7 @@ fn configuration(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     files: &Files,
+    clients: Option<&ClientRoots>,
 ) -> Result<(ServerConfig, Arc<Shown>), TlsError> {
     let unusable = |error| TlsError::Unusable {
         path: files.certificate.clone(),
@@ -335,11 +352,14 @@ fn configuration(
         error => unusable(error),
     })?;
     let shown = Arc::new(Shown(ArcSwap::from_pointee(certified)));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_cert_resolver(shown.clone());
+        .map_err(unusable)?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(shown.clone());
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     // Sessions are resumed by tickets, so that nothing is kept for a client that has gone. Their key is this
     // pair's own: after a renewal everybody sees the new certificate. There is no early data, which could be

@@ -24,14 +24,19 @@ pub struct Follower {
 }
 
 impl Follower {
-    pub fn begin(identity: Arc<Identity>, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    /// `section`: of the configuration, for what is told.
+    pub fn begin(
+        section: &'static str,
+        identity: Arc<Identity>,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("tls".into());
+        let thread = std::thread::Builder::new().name(format!("{section}-renewal"));
         let thread = thread.spawn(move || {
-            let mut renewal = Renewal::new(identity);
+            let mut renewal = Renewal::new(section, identity);
             loop {
                 renewal.look(wall_clock());
-                metrics.tls_end(renewal.identity.pair.load().not_after);
+                metrics.tls_end(section, renewal.identity.pair.load().not_after);
                 match stopped.recv_timeout(LOOK) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
@@ -55,6 +60,7 @@ fn wall_clock() -> Seconds {
 
 /// What was seen and said so far.
 struct Renewal {
+    section: &'static str,
     identity: Arc<Identity>,
     seen: [Stamp; 2],
     told: Option<String>,
@@ -63,8 +69,9 @@ struct Renewal {
 }
 
 impl Renewal {
-    fn new(identity: Arc<Identity>) -> Self {
+    fn new(section: &'static str, identity: Arc<Identity>) -> Self {
         Self {
+            section,
             seen: identity.pair.load().stamps,
             identity,
             told: None,
@@ -85,7 +92,8 @@ impl Renewal {
                     let pair = self.identity.pair.load();
                     tracing::info!(
                         code = code::TLS_PAIR,
-                        "tls: the certificate of {} is in force, until {}",
+                        "{}: the certificate of {} is in force, until {}",
+                        self.section,
                         pair.subject,
                         pair.not_after
                     );
@@ -93,7 +101,7 @@ impl Renewal {
                 // The two files change one after the other, so what is not yet still may be about to be right.
                 Err(_) if stamps != self.seen => {}
                 Err(error) => {
-                    let said = format!("tls.{}: {error}", error.field());
+                    let said = format!("{}.{}: {error}", self.section, error.field());
                     if self.told.as_ref() != Some(&said) {
                         tracing::error!(
                             code = code::TLS_PAIR,
@@ -110,7 +118,8 @@ impl Renewal {
             self.ended = Some(pair.not_after);
             tracing::error!(
                 code = code::TLS_ENDED,
-                "tls.certificate: {}: the certificate of {} ended at {}, and clients refuse it; renew it",
+                "{}.certificate: {}: the certificate of {} ended at {}, and clients refuse it; renew it",
+                self.section,
                 pair.files.certificate.display(),
                 pair.subject,
                 pair.not_after
