@@ -2,6 +2,7 @@
 //! program, [`http`] a plain exchange of octets. Every process started here is stopped here.
 #![allow(dead_code)] // each test program uses its own part
 
+pub mod access;
 pub mod ca;
 pub mod chrony;
 pub mod crls;

@@ -1,0 +1,544 @@
+//! Who may ask, and how much, as clients meet it: passwords, tokens, certificates, addresses and quotas, by curl; and
+//! what nobody learns who has shown nothing.
+
+mod support;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use support::{
+    Gnomon, Response,
+    access::{Setup, client_ca, client_certificate, curl, is_token, password_line, stamp},
+    http, run, said,
+};
+
+/// The challenges of an answer, sorted.
+fn challenges(answer: &Response) -> Vec<&str> {
+    let headers = answer.headers.iter();
+    let mut found: Vec<_> = headers
+        .filter(|(name, _)| name == "www-authenticate")
+        .map(|(_, value)| value.split(' ').next().unwrap())
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// All of an answer that does not change from one second to the next.
+fn told(answer: &Response) -> (u16, Vec<(String, String)>, String) {
+    let headers = answer.headers.iter().filter(|(name, _)| name != "date");
+    let body = String::from_utf8_lossy(&answer.body).into_owned();
+    (answer.status, headers.cloned().collect(), body)
+}
+
+fn bearer(gnomon: &Gnomon, file: &str) -> String {
+    let token = fs::read_to_string(gnomon.dir.join(format!("{file}.secret"))).unwrap();
+    format!("Authorization: Bearer {}", token.trim())
+}
+
+#[test]
+fn a_listener_asks_for_a_password_or_a_token() {
+    let gnomon = Setup::new()
+        .users("users", &["alice", "bob"])
+        .token("tokens", "ci")
+        .rule("people", "users = \"users\"")
+        .rule("robots", "tokens = \"tokens\"")
+        .http("access = [\"people\", \"robots\"]")
+        .serve();
+    let dir = &gnomon.dir;
+    let url = gnomon.url("/tsa");
+    let authorization = bearer(&gnomon, "tokens");
+    for good in [
+        &["--user", "alice:alice!"][..],
+        &["--user", "bob:bob!"],
+        // curl asks without first, and is told how.
+        &["--anyauth", "--user", "bob:bob!", "--output", "/dev/null"],
+        &["--header", &authorization],
+        &["--header", &authorization.replace("Bearer", "bearer")],
+    ] {
+        let answer = stamp(dir, &url, good);
+        assert!(answer.status == 401 || is_token(dir, &answer), "{good:?}");
+        assert_eq!(answer.status == 401, good[0] == "--anyauth", "{good:?}");
+    }
+    for wrong in [
+        &[][..],
+        &["--user", "alice:bob!"],
+        &["--user", "alice:"],
+        &["--user", ":"],
+        &["--user", "nobody:nobody!"],
+        &["--header", "Authorization: Basic"],
+        &["--header", "Authorization: Basic !!!!"],
+        &["--header", "Authorization: Basic YWxpY2U="],
+        &["--header", "Authorization: Digest x"],
+        &["--header", "Authorization: Bearer 0123456789abcdef"],
+        &["--header", &format!("{authorization}x")],
+        &["--user", "alice:alice!", "--header", &authorization],
+        &["--user", &format!("alice:{}", "x".repeat(5000))],
+    ] {
+        let answer = stamp(dir, &url, wrong);
+        if wrong.len() == 4 {
+            // curl sends one of two; which is its own business.
+            continue;
+        }
+        assert_eq!(answer.status, 401, "{wrong:?}");
+        assert_eq!(challenges(&answer), ["Basic", "Bearer"], "{wrong:?}");
+    }
+    // Two of them are none.
+    let authorizations = format!("{authorization}\r\n{authorization}\r\n");
+    assert_eq!(gnomon.get("/", &authorizations).status, 401);
+    assert_eq!(gnomon.get("/", &format!("{authorization}\r\n")).status, 200);
+
+    // The listener is all of it: certificate status, the page, and what is not there.
+    for path in ["/", "/ocsp/MFE", "/log/checkpoint", "/nothing"] {
+        assert_eq!(gnomon.get(path, "").status, 401, "{path}");
+    }
+    assert!(gnomon.ask("good.pem", &[]).contains("401"));
+    assert_eq!(
+        gnomon.metric(&["gnomon_http_refusals_total", "unauthorized"]),
+        18.0
+    );
+    // No secret, and nobody's name, went into the log.
+    let log = fs::read_to_string(dir.join("log")).unwrap();
+    for secret in [
+        "alice",
+        "bob!",
+        "argon2",
+        authorization.split(' ').nth(2).unwrap(),
+    ] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
+
+#[test]
+fn clients_show_certificates_by_tls() {
+    let setup = Setup::new();
+    let dir = &setup.dir;
+    client_ca(dir, "ours");
+    client_ca(dir, "others");
+    client_certificate(dir, "ours", "key", "/CN=by key");
+    client_certificate(dir, "ours", "subject", "/O=Gnomon/CN=by subject");
+    client_certificate(dir, "ours", "stranger", "/O=Gnomon/CN=by subject, or not");
+    client_certificate(dir, "others", "forged", "/O=Gnomon/CN=by subject");
+    let line = |arguments: &[&str]| {
+        let arguments = [&["access", "certificate"], arguments].concat();
+        run(env!("CARGO_BIN_EXE_gnomon"), &arguments)
+    };
+    let lines = line(&["one", &dir.path("key.pem")])
+        + &line(&["two", &dir.path("subject.pem"), "--subject"]);
+    assert!(
+        lines.starts_with("one spki=") && lines.ends_with("two subject=CN=by subject,O=Gnomon\n"),
+        "{lines}"
+    );
+    let gnomon = setup
+        .file("devices", &lines)
+        .users("users", &["alice"])
+        .rule(
+            "devices",
+            "certificates = \"devices\"\nclient_ca = \"ours.pem\"",
+        )
+        .rule("people", "users = \"users\"")
+        // Its CA is asked for in the handshake as well, and does not stand for the other.
+        .rule(
+            "others",
+            "certificates = \"devices\"\nclient_ca = \"others.pem\"",
+        )
+        .tls("access = \"devices\"")
+        .tsu("rsa", "[\"people\", \"others\"]")
+        .tsu("ecdsa", "[\"devices\", \"people\"]");
+    let https = gnomon.https;
+    let gnomon = gnomon.serve();
+    let dir = &gnomon.dir;
+    let url = |path: &str| format!("https://{https}{path}");
+    for version in ["--http1.1", "--http2"] {
+        for tls in ["1.2", "1.3"] {
+            let how = [version, "--tls-max", tls];
+            for name in ["key", "subject"] {
+                let pem = dir.path(&format!("{name}.pem"));
+                let show = [&how[..], &["--cert", &pem]].concat();
+                let answer = stamp(dir, &url("/tsa"), &show);
+                assert!(is_token(dir, &answer), "{name} {how:?}");
+                assert_eq!(stamp(dir, &url("/tsa/rsa"), &show).status, 404);
+            }
+            // No certificate, and one that is not listed: an answer, not a broken handshake.
+            let stranger = dir.path("stranger.pem");
+            let show = [&how[..], &["--cert", &stranger]].concat();
+            for show in [&how[..], &show] {
+                let answer = stamp(dir, &url("/tsa"), show);
+                assert_eq!(answer.status, 403, "{show:?}");
+            }
+        }
+    }
+    // The same name by another CA.
+    let forged = dir.path("forged.pem");
+    assert_eq!(stamp(dir, &url("/tsa"), &["--cert", &forged]).status, 403);
+    // By plain HTTP the TSU asks for a password.
+    let answer = stamp(dir, &gnomon.url("/tsa"), &[]);
+    assert_eq!((answer.status, challenges(&answer)), (401, vec!["Basic"]));
+    let answer = stamp(dir, &gnomon.url("/tsa/rsa"), &["--user", "alice:alice!"]);
+    assert!(is_token(dir, &answer));
+    assert_eq!(curl(dir, &[&gnomon.url("/")]).status, 200);
+}
+
+#[test]
+fn a_tsu_that_is_not_for_a_client_is_not_there() {
+    let gnomon = Setup::new()
+        .users("users", &["alice"])
+        .users("others", &["bob"])
+        .rule("alice", "users = \"users\"")
+        .rule("bob", "users = \"others\"")
+        .tsu("rsa", "\"alice\"")
+        .tsu("ecdsa", "[\"alice\", \"bob\"]")
+        .serve();
+    let dir = &gnomon.dir;
+    let ask = |path: &str, options: &[&str]| stamp(dir, &gnomon.url(path), options);
+    let (alice, bob) = (["--user", "alice:alice!"], ["--user", "bob:bob!"]);
+    // Nothing shown, or nothing valid: the same for what is there and what is not.
+    for show in [&[][..], &["--user", "bob:wrong"], &["--user", "eve:wrong"]] {
+        let expected = told(&ask("/tsa/rsa", show));
+        assert_eq!(expected.0, 401);
+        for path in ["/tsa", "/tsa/", "/tsa/ecdsa", "/tsa/nothing", "/tsa/a/b"] {
+            assert_eq!(told(&ask(path, show)), expected, "{path} {show:?}");
+        }
+    }
+    // What is valid shows no more than what it is for.
+    let absent = told(&ask("/tsa/nothing", &bob));
+    assert_eq!(absent.0, 404);
+    assert_eq!(told(&ask("/tsa/rsa", &bob)), absent);
+    for (path, show) in [
+        ("/tsa", bob),
+        ("/tsa/ecdsa", bob),
+        ("/tsa/rsa", alice),
+        ("/tsa", alice),
+    ] {
+        assert!(is_token(dir, &ask(path, &show)), "{path} {show:?}");
+    }
+    let page = |show: &[&str]| {
+        let url = gnomon.url("/");
+        let answer = curl(dir, &[&[&*url], show].concat());
+        String::from_utf8(answer.body).unwrap()
+    };
+    assert!(!page(&[]).contains("/tsa/"));
+    assert!(page(&bob).contains("/tsa/ecdsa") && !page(&bob).contains("/tsa/rsa"));
+    assert!(page(&alice).contains("/tsa/rsa"));
+
+    // By its policy, too.
+    let by_policy = |policy: &str, show: &[&str]| {
+        let query = dir.path("p.tsq");
+        let digest = "00".repeat(32);
+        run(
+            "openssl",
+            &[
+                "ts",
+                "-query",
+                "-digest",
+                &digest,
+                "-sha256",
+                "-tspolicy",
+                policy,
+                "-no_nonce",
+                "-out",
+                &query,
+            ],
+        );
+        let data = format!("@{query}");
+        let url = gnomon.url("/tsa");
+        let answer = curl(dir, &[&["--data-binary", &data, &url], show].concat());
+        assert_eq!(answer.status, 200, "{policy}");
+        fs::write(dir.join("p.tsr"), answer.body).unwrap();
+        said(
+            "openssl",
+            &["ts", "-reply", "-in", &dir.path("p.tsr"), "-text"],
+        )
+    };
+    assert!(by_policy("2.999.3161.2", &alice).contains("Status: Granted"));
+    let refused = by_policy("2.999.3161.2", &bob);
+    assert!(refused.contains("policy is not supported"), "{refused}");
+    assert_eq!(refused, by_policy("2.999.3161.77", &bob));
+
+    // Certificate status is for everybody.
+    assert!(gnomon.ask("good.pem", &[]).contains("good.pem: good"));
+}
+
+#[test]
+fn a_refusal_does_not_wait_for_the_body() {
+    let gnomon = Setup::new()
+        .users("users", &["alice"])
+        .rule("alice", "users = \"users\"")
+        .tsu("rsa", "\"alice\"")
+        .serve();
+    let mut stream = TcpStream::connect(gnomon.listen).unwrap();
+    let (head, start) = (
+        b"POST /tsa/rsa HTTP/1.1\r\nHost: t\r\nContent-Length: 60000\r\n\r\n",
+        Instant::now(),
+    );
+    stream.write_all(head).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "body_timeout is 10 s"
+    );
+    // Larger than is taken anywhere, and nothing of it is the next request.
+    let large = "x".repeat(200_000);
+    let request =
+        format!("POST /tsa/rsa HTTP/1.1\r\nHost: t\r\nContent-Length: 200000\r\n\r\n{large}");
+    let mut stream = TcpStream::connect(gnomon.listen).unwrap();
+    let _ = stream.write_all(request.as_bytes());
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+}
+
+#[test]
+fn clients_come_from_the_right_place_or_not_at_all() {
+    let setup = Setup::new()
+        .users("users", &["alice"])
+        .rule("home", "addresses = [\"127.0.0.0/8\", \"::1\"]")
+        .rule("elsewhere", "addresses = [\"192.0.2.0/24\"]")
+        .rule(
+            "alice elsewhere".replace(' ', "-").as_str(),
+            "addresses = [\"192.0.2.0/24\"]\nusers = \"users\"",
+        )
+        .tls("access = [\"elsewhere\", \"alice-elsewhere\"]")
+        .http("access = [\"elsewhere\", \"home\"]")
+        .tsu("rsa", "\"alice-elsewhere\"");
+    let https = setup.https;
+    let gnomon = setup.serve();
+    let dir = &gnomon.dir;
+    let alice = ["--user", "alice:alice!"];
+    assert!(is_token(dir, &stamp(dir, &gnomon.url("/tsa"), &[])));
+    for show in [&[][..], &alice] {
+        let url = format!("https://{https}/tsa");
+        let answer = stamp(dir, &url, show);
+        assert_eq!((answer.status, challenges(&answer)), (403, vec![]));
+        let absent = told(&stamp(dir, &gnomon.url("/tsa/nothing"), show));
+        assert_eq!(absent.0, 404);
+        assert_eq!(told(&stamp(dir, &gnomon.url("/tsa/rsa"), show)), absent);
+    }
+    assert_eq!(
+        gnomon.metric(&["gnomon_http_refusals_total", "forbidden"]),
+        2.0
+    );
+}
+
+#[test]
+fn quotas_are_by_client() {
+    let gnomon = Setup::new()
+        .users("users", &["alice", "bob"])
+        .users("few", &["carol"])
+        .rule("people", "users = \"users\"\nrate = \"3/min\"")
+        .rule("few", "users = \"few\"\ndaily = 2")
+        .rule("everybody", "rate = \"2/h\"")
+        .http("access = [\"people\", \"few\", \"everybody\"]")
+        // The same rule again counts once.
+        .tsu("rsa", "\"people\"")
+        .serve();
+    let dir = &gnomon.dir;
+    let ask = |show: &[&str]| stamp(dir, &gnomon.url("/tsa/rsa"), show);
+    let wait = |answer: &Response| {
+        answer
+            .header("retry-after")
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    for user in ["alice:alice!", "bob:bob!"] {
+        for _ in 0..3 {
+            assert_eq!(ask(&["--user", user]).status, 200, "{user}");
+        }
+        let answer = ask(&["--user", user]);
+        assert_eq!(answer.status, 429);
+        assert!((1..=20).contains(&wait(&answer)), "{answer:?}");
+    }
+    let page = |show: &[&str]| curl(dir, &[&[&*gnomon.url("/")], show].concat());
+    let statuses = [(); 3].map(|()| page(&["--user", "carol:carol!"]).status);
+    assert_eq!(statuses, [200, 200, 429]);
+    let answer = page(&["--user", "carol:carol!"]);
+    assert!((1..=86_400).contains(&wait(&answer)));
+    // Who has no name is counted by address; a wrong password has no name.
+    assert_eq!(page(&[]).status, 200);
+    assert_eq!(page(&["--user", "alice:wrong"]).status, 200);
+    assert_eq!(page(&[]).status, 429);
+    assert_eq!(gnomon.metric(&["gnomon_http_refusals_total", "quota"]), 5.0);
+}
+
+#[test]
+fn a_flood_of_wrong_passwords_holds_up_nobody_else() {
+    let gnomon = Setup::new()
+        .users("users", &["alice"])
+        .token("tokens", "ci")
+        .rule("people", "users = \"users\"")
+        .rule("robots", "tokens = \"tokens\"")
+        .http("access = [\"people\", \"robots\"]")
+        .serve();
+    let (dir, url) = (&gnomon.dir, gnomon.url("/tsa"));
+    let alice = ["--user", "alice:alice!"];
+    assert_eq!(stamp(dir, &url, &alice).status, 200);
+    let authorization = bearer(&gnomon, "tokens");
+    let before = threads(&gnomon);
+    let (busy, wrong) = std::thread::scope(|scope| {
+        let flood: Vec<_> = (0..40)
+            .map(|client| {
+                let listen = gnomon.listen;
+                scope.spawn(move || {
+                    let mut counts = (0, 0);
+                    for attempt in 0..25 {
+                        let secret = format!("alice:{client}-{attempt}");
+                        let request = format!(
+                            "POST /tsa HTTP/1.1\r\nHost: t\r\nAuthorization: Basic {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+                            base64(&secret)
+                        );
+                        let answer = http(listen, request.as_bytes());
+                        match answer.status {
+                            503 => {
+                                assert_eq!(answer.header("retry-after"), Some("1"));
+                                counts.0 += 1;
+                            }
+                            401 => counts.1 += 1,
+                            other => panic!("{other}"),
+                        }
+                    }
+                    counts
+                })
+            })
+            .collect();
+        let mut slowest = Duration::ZERO;
+        while !flood.iter().all(|thread| thread.is_finished()) {
+            for show in [&alice[..], &["--header", &authorization]] {
+                let start = Instant::now();
+                assert_eq!(stamp(dir, &url, show).status, 200, "{show:?}");
+                slowest = slowest.max(start.elapsed());
+            }
+        }
+        assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+        let counts = flood.into_iter().map(|thread| thread.join().unwrap());
+        counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    });
+    assert_eq!(busy + wrong, 1000);
+    assert!(busy > 0 && wrong > 0, "{busy} {wrong}");
+    let counted = gnomon.metric(&["gnomon_http_refusals_total", "password_queue"]);
+    assert_eq!(counted, f64::from(busy));
+    assert!(threads(&gnomon) <= before + 4);
+    // And the right one is taken again by who has not shown it yet.
+    let memory = memory(&gnomon);
+    assert!(memory < 200 << 10, "{memory} KiB");
+}
+
+fn threads(gnomon: &Gnomon) -> usize {
+    let tasks = format!("/proc/{}/task", gnomon.pid());
+    fs::read_dir(tasks).unwrap().count()
+}
+
+/// In KiB.
+fn memory(gnomon: &Gnomon) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", gnomon.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.unwrap().split_whitespace().nth(1);
+    number.unwrap().parse().unwrap()
+}
+
+fn base64(text: &str) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(text)
+}
+
+#[test]
+fn check_proves_every_line_and_warns() {
+    let setup = Setup::new()
+        .rule(
+            "all",
+            "users = \"users\"\ntokens = \"tokens\"\ncertificates = \"devices\"\nclient_ca = \"none.pem\"",
+        )
+        .tls("access = \"all\"")
+        .file("users", "# ours\nalice\nbob:$2y$05$abc\n")
+        .file("tokens", "ci:00\n")
+        .file("devices", "one cn=x\n");
+    let (good, said) = setup.check();
+    assert!(!good);
+    for what in [
+        "access[0].users: ",
+        "users: line 2: no `:` behind the name",
+        "line 3: the hash is no argon2id PHC string",
+        "access[0].tokens: ",
+        "tokens: line 1: the digest must be a SHA-256",
+        "devices: line 1: neither `subject=` nor `spki=`",
+        "access[0].client_ca: ",
+        "none.pem: cannot be read",
+    ] {
+        assert!(said.contains(what), "{what} in {said}");
+    }
+    assert!(!said.contains("2y"), "{said}");
+
+    let listen = support::free_port().port();
+    let setup = Setup::new();
+    let old = setup.listen.to_string();
+    let setup = setup
+        .users("users", &["alice"])
+        .rule("people", "users = \"users\"")
+        .with(&old, &format!("0.0.0.0:{listen}"))
+        .http("access = \"people\"")
+        .tls("");
+    run("chmod", &["644", &setup.dir.path("users")]);
+    let (good, said) = setup.check();
+    assert!(good, "{said}");
+    for what in [
+        "advice: http.access: passwords and tokens come over plain HTTP",
+        "advice: tls.access: not set though http.access is",
+        "advice: access[0].users: ",
+        "can be read by others than its owner (mode 644)",
+    ] {
+        assert!(said.contains(what), "{what} in {said}");
+    }
+
+    // One name is one client.
+    let setup = Setup::new()
+        .file("a", &password_line("alice", "one"))
+        .file("b", &password_line("alice", "two"))
+        .rule("a", "users = \"a\"")
+        .rule("b", "users = \"b\"")
+        .http("access = [\"a\", \"b\"]");
+    let (good, said) = setup.check();
+    assert!(
+        !good && said.contains("`alice` stands in the file of another rule"),
+        "{said}"
+    );
+
+    for (rules, what) in [
+        (
+            "access = \"x\"",
+            "http.access: there is no [[access]] named `x`",
+        ),
+        (
+            "access = [\"a\", 1]",
+            "the name of an [[access]], or a list of such names",
+        ),
+        ("forwarded_from = [\"10.0.0.1/8\"]", "write \"10.0.0.0/8\""),
+    ] {
+        let (good, said) = Setup::new().http(rules).check();
+        assert!(!good && said.contains(what), "{rules}: {said}");
+    }
+    for (lines, what) in [
+        ("", "asks for nothing"),
+        ("rate = \"10\"", "is no rate; write one as"),
+        ("daily = 0", "access[0].daily: must be at least 1"),
+        ("certificates = \"x\"", "access[0].client_ca: missing"),
+        ("client_ca = \"x\"", "access[0].certificates: missing"),
+        ("addresses = [\"x\"]", "`x` is no network"),
+        ("user = \"x\"", "unknown field `user`"),
+    ] {
+        let setup = Setup::new().rule("a", lines).http("access = \"a\"");
+        let (good, said) = setup.check();
+        assert!(!good && said.contains(what), "{lines}: {said}");
+    }
+    let (good, said) = Setup::new().rule("a", "daily = 1").check();
+    assert!(
+        !good && said.contains("no `access` names this rule"),
+        "{said}"
+    );
+}
