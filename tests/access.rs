@@ -181,6 +181,34 @@ fn clients_show_certificates_by_tls() {
     // The same name by another CA.
     let forged = dir.path("forged.pem");
     assert_eq!(stamp(dir, &url("/tsa"), &["--cert", &forged]).status, 403);
+    // A session that is resumed is still that client's.
+    for version in ["-tls1_2", "-tls1_3"] {
+        let script = format!(
+            "printf 'GET / HTTP/1.1\\r\\nHost: t\\r\\nConnection: close\\r\\n\\r\\n' |\
+             openssl s_client {version} -connect {https} -CAfile {} -ign_eof",
+            dir.path("ca.pem")
+        );
+        let session = dir.path("session");
+        let shown = dir.path("key.pem");
+        let first = run(
+            "sh",
+            &[
+                "-c",
+                &format!("{script} -cert {shown} -sess_out {session} 2>&1"),
+            ],
+        );
+        assert!(
+            first.contains("HTTP/1.1 200") && first.contains("New, "),
+            "{first}"
+        );
+        let second = run("sh", &["-c", &format!("{script} -sess_in {session} 2>&1")]);
+        assert!(
+            second.contains("HTTP/1.1 200") && second.contains("Reused, "),
+            "{second}"
+        );
+        let without = run("sh", &["-c", &format!("{script} 2>&1")]);
+        assert!(without.contains("HTTP/1.1 403"), "{without}");
+    }
     // By plain HTTP the TSU asks for a password.
     let answer = stamp(dir, &gnomon.url("/tsa"), &[]);
     assert_eq!((answer.status, challenges(&answer)), (401, vec!["Basic"]));
