@@ -64,7 +64,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses, InForce)) -> Result<(
     let parts = assemble(config, Inherited::nothing(&modules, &mut followers))?;
     let clock = assemble::clock(config, parts.tolerance)?;
     let sockets = Sockets::open(config, passed)?;
-    let addresses = sockets.addresses(parts.admin_tls.is_some());
+    let addresses = sockets.addresses();
     let opened = journal::open(&settings(&config.journal));
     let Opened {
         journal,

@@ -14,6 +14,8 @@ pub struct Sockets {
     /// HTTPS.
     pub tls: Vec<TcpListener>,
     pub admin: Vec<TcpListener>,
+    /// Whether the operator's side speaks HTTPS.
+    admin_tls: bool,
 }
 
 struct Opening<'a> {
@@ -45,11 +47,13 @@ impl Sockets {
             }
         }
         let https = config.tls.as_ref().map(|tls| tls.listen.as_slice());
-        let admin = config.admin.as_ref().map(|admin| admin.listen);
+        let admin = config.admin.as_ref();
+        let listen = admin.map(|admin| admin.listen);
         let sockets = Self {
             public: opening.all("listen", &config.listen),
             tls: opening.all("tls.listen", https.unwrap_or_default()),
-            admin: opening.all("admin", admin.as_slice()),
+            admin: opening.all("admin", listen.as_slice()),
+            admin_tls: admin.is_some_and(|admin| admin.tls().is_some()),
         };
         for (address, _) in std::mem::take(&mut opening.passed) {
             let what = format!(
@@ -65,8 +69,8 @@ impl Sockets {
         }
     }
 
-    /// Where they are. `admin_tls`: whether the operator's side speaks HTTPS.
-    pub fn addresses(&self, admin_tls: bool) -> Addresses {
+    /// Where they are.
+    pub fn addresses(&self) -> Addresses {
         let of = |sockets: &[TcpListener]| {
             let addresses = sockets.iter().map(TcpListener::local_addr);
             addresses.filter_map(Result::ok).collect::<Vec<_>>()
@@ -75,7 +79,7 @@ impl Sockets {
             public: of(&self.public),
             tls: of(&self.tls),
             admin: of(&self.admin).pop(),
-            admin_tls,
+            admin_tls: self.admin_tls,
         }
     }
 }
