@@ -271,7 +271,8 @@ where
         let mut stopping = self.stopping.clone();
         let header_time = self.limits.load().header_time;
         let accepted = tokio::select! {
-            accepted = handshake::accept(stream, &tls, header_time) => accepted,
+            // Boxed, as HTTP/2 below, so that a connection does not carry the room for it on.
+            accepted = Box::pin(handshake::accept(stream, &tls, header_time)) => accepted,
             () = parting(&mut stopping) => return,
         };
         let Some(stream) = accepted else { return };
@@ -282,7 +283,7 @@ where
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
         let (conversation, stream) = (self.conversation(peer), TokioIo::new(stream));
         if is_h2 {
-            conversation.http2(stream).await;
+            Box::pin(conversation.http2(stream)).await;
         } else {
             conversation.http1(stream).await;
         }
