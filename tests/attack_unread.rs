@@ -311,8 +311,7 @@ fn idle_and_slow_clients_leave_others_their_speed() {
     let each = (process::resident(gnomon.pid()).saturating_sub(resident)) / 2_200;
     assert!(each < 15_000, "{each} octets a connection");
     let mut times = Vec::new();
-    for number in 0..100 {
-        let mut dripping = &slow[number];
+    for mut dripping in slow.iter().take(100) {
         dripping.write_all(b"X").unwrap();
         let start = Instant::now();
         is_served(&gnomon);
