@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use load::{Load, Nginx, cost, cpu, median, resident, wrk};
+use load::{Load, Nginx, SECONDS, cost, cpu, median, resident, wrk};
 use support::{
     Folder,
     https::{MONTH, P256, RSA, Server, folder, put},
@@ -121,10 +121,26 @@ fn handshakes(name: &str, algorithm: &[&str]) {
     let size = server.gnomon.get(&path, "").body.len();
     let dir = server.dir();
     let nginx = Nginx::over_tls(size, &dir.path("tls.pem"), &dir.path("tls.key"));
+    // wrk would resume its sessions.
     let measured = |url: &str, cpu: &dyn Fn() -> f64| {
+        let (_, rest) = url.split_once("://").unwrap();
+        let (address, path) = rest.split_once('/').unwrap();
+        let (path, time) = (format!("/{path}"), SECONDS.to_string());
         let before = cpu();
-        let load = wrk(url, 1, 16, "wrk.headers['Connection'] = 'close'");
-        ((cpu() - before) / load.requests, load.per_second)
+        let said = run(
+            "openssl",
+            &[
+                "s_time", "-connect", address, "-new", "-time", &time, "-www", &path,
+            ],
+        );
+        let used = cpu() - before;
+        let line = said.lines().find(|line| line.contains(" real seconds"));
+        let mut numbers = line
+            .unwrap_or_else(|| panic!("{said}"))
+            .split_whitespace()
+            .filter_map(|word| word.parse::<f64>().ok());
+        let (count, seconds) = (numbers.next().unwrap(), numbers.next().unwrap());
+        (used / count, count / seconds)
     };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
