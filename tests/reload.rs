@@ -222,6 +222,21 @@ fn an_issuer_comes_and_goes_and_the_other_is_not_read_again() {
         file("ocsp.key"),
         file("ocsp.pem"),
     );
+    // What was signed is given out again, also where its issuer stands elsewhere now.
+    let (issuer, good) = (gnomon.dir.path("issuing.pem"), gnomon.dir.path("good.pem"));
+    let request = gnomon.dir.path("good.req");
+    let options = ["-no_nonce", "-reqout", &request];
+    run(
+        "openssl",
+        &[&["ocsp", "-issuer", &issuer, "-cert", &good][..], &options].concat(),
+    );
+    let request = fs::read(request).unwrap();
+    let sealed = || {
+        gnomon
+            .post("/ocsp", "application/ocsp-request", &request)
+            .body
+    };
+    let signed = sealed();
     let ask = || {
         support::said(
             "openssl",
@@ -244,10 +259,12 @@ fn an_issuer_comes_and_goes_and_the_other_is_not_read_again() {
     assert!(said.contains("issuer `other` added"), "{said}");
     assert!(ask().contains("good.pem: good"), "{}", ask());
     assert!(gnomon.says("good.pem", "good.pem: good"));
+    assert_eq!(sealed(), signed);
     // A sealed answer of the first is another's place now.
     gnomon.write(&old.replace("[[issuer]]", &format!("{added}\n[[issuer]]")));
     gnomon.reload("done");
     assert!(ask().contains("good.pem: good") && gnomon.says("good.pem", "good.pem: good"));
+    assert_eq!(sealed(), signed);
     let source = file("issuing.crl");
     let entries = ["gnomon_crl_next_update_timestamp_seconds", source.as_str()];
     wait_for("the new source's figures", || {

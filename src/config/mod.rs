@@ -83,6 +83,8 @@ impl fmt::Display for Problem {
 pub struct Config {
     /// The file this came from.
     pub file: PathBuf,
+    /// Of the text in it.
+    pub sha256: [u8; 32],
     /// Where clients connect.
     pub listen: Vec<SocketAddr>,
     /// Where the operator and Prometheus connect.
@@ -392,7 +394,9 @@ impl Config {
         let spec: v1::Spec = toml::from_str(text)
             .map_err(|error| vec![Problem::new(file, "", error.to_string().trim_end())])?;
         let base = file.parent().unwrap_or(Path::new(""));
-        let config = spec.resolve(file, base);
+        let digest = DigestAlgorithm::Sha256.digest(text.as_bytes());
+        let sha256 = digest.as_ref().try_into().unwrap_or_default();
+        let config = spec.resolve(file, base, sha256);
         let problems = rules::problems(&config);
         if problems.is_empty() {
             Ok(config)

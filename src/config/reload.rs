@@ -45,6 +45,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     // So that the compiler asks about each new setting. Those without a line here cannot change.
     let Config {
         file: _,
+        sha256: _,
         listen: _,
         admin,
         admin_names,

@@ -362,7 +362,7 @@ impl SuccessorSpec {
 
 impl Spec {
     /// Fills in the defaults and makes paths relative to `base`, the file's folder.
-    pub fn resolve(self, file: &Path, base: &Path) -> Config {
+    pub fn resolve(self, file: &Path, base: &Path, sha256: [u8; 32]) -> Config {
         let at = |path: PathBuf| base.join(path);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let Self {
@@ -411,6 +411,7 @@ impl Spec {
         let issuers = issuer.into_iter().map(|issuer| issuer.resolve(base));
         Config {
             file: file.to_owned(),
+            sha256,
             listen,
             admin: admin.map(|admin| admin.resolve(base)),
             admin_names,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    audit::{event::Event, tree::sha256},
+    audit::event::Event,
     clock::{Basis, Clock, Transition},
     config::Config,
     io::{
@@ -51,11 +51,9 @@ pub fn started(journal: &Journal) {
 
 /// Puts on record by what configuration is served from now on, and which certificates sign.
 pub fn configured(journal: &Journal, config: &Config, certificates: &[Event]) {
-    // It was read a moment ago; where it is gone since, the record shows the digest of nothing.
-    let content = std::fs::read(&config.file).unwrap_or_default();
     journal.note(&Event::Configuration {
         file: config.file.display().to_string(),
-        sha256: hex::encode(sha256(&[&content])),
+        sha256: hex::encode(config.sha256),
     });
     for certificate in certificates {
         journal.note(certificate);

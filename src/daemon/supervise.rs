@@ -2,7 +2,7 @@
 //! what goes on over reloads, is [`Running`]; [`Standing`] is what requests and signals find the way by.
 
 use std::{
-    io,
+    io::{self, IsTerminal},
     net::TcpListener,
     path::Path,
     sync::{
@@ -73,11 +73,12 @@ impl StartError {
     }
 }
 
-/// The signals that are waited for, from early on: whoever sends SIGHUP during the start does not end it.
+/// What signals come to. SIGHUP is waited for from early on, so that whoever sends it during the start does not end it.
 pub struct Signals {
     runtime: tokio::runtime::Runtime,
-    terminate: Signal,
     hang_up: Signal,
+    /// Whether a person has started this.
+    on_terminal: bool,
 }
 
 impl Signals {
@@ -86,13 +87,12 @@ impl Signals {
             .enable_all()
             .build()?;
         let inside = runtime.enter();
-        let (terminate, hang_up) = (SignalKind::terminate(), SignalKind::hangup());
-        let (terminate, hang_up) = (signal(terminate)?, signal(hang_up)?);
+        let hang_up = signal(SignalKind::hangup())?;
         drop(inside);
         Ok(Self {
             runtime,
-            terminate,
             hang_up,
+            on_terminal: io::stdin().is_terminal(),
         })
     }
 }
@@ -194,25 +194,29 @@ impl Appliance {
         self.standing.operator.load().status.as_json()
     }
 
-    /// Reloads at SIGHUP, and ends at SIGTERM or SIGINT, whose name it gives.
+    /// Reloads at SIGHUP, and ends at SIGTERM or SIGINT, whose name it gives. Where SIGHUP says that the terminal this was
+    /// started from is gone, it ends too.
     pub fn serve_until_told(self) -> io::Result<&'static str> {
         let Signals {
             runtime,
-            mut terminate,
             mut hang_up,
+            on_terminal,
         } = self.signals;
         let standing = &self.standing;
-        let reload = async {
+        let reload_until_gone = async {
             while hang_up.recv().await.is_some() {
+                if on_terminal && !io::stdin().is_terminal() {
+                    return;
+                }
                 self.reloader.order();
             }
-            std::future::pending::<std::convert::Infallible>().await
         };
         let told = runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
             tokio::select! {
                 _ = terminate.recv() => Ok("SIGTERM"),
+                () = reload_until_gone => Ok("SIGHUP"),
                 interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "SIGINT"),
-                never = reload => match never {},
                 never = systemd::feed_watchdog(|| !standing.is_stuck()) => match never {},
             }
         });

@@ -119,6 +119,21 @@ fn a_kept_clock_is_proven_after_the_good_polls() {
     assert_eq!(rig.told(), [Transition::Proven { bound }]);
 }
 
+#[test]
+fn another_tolerance_counts_from_the_next_report_on() {
+    let mut rig = Rig::proven();
+    let bound = rig.now().unwrap().bound();
+    rig.discipline.tolerate(TOLERANCE * 2);
+    rig.poll();
+    assert_eq!(rig.reason(), "proven");
+    rig.discipline.tolerate(bound / 2);
+    assert_eq!(rig.reason(), "proven", "what was reported stands");
+    rig.poll();
+    assert!(rig.now().is_err());
+    rig.discipline.tolerate(TOLERANCE);
+    rig.polls_until_proven();
+}
+
 // The rows of what chronyd's tracking shows, in order.
 
 #[test]
