@@ -94,7 +94,9 @@ fn every_default_in_the_example_is_the_default() {
         .collect();
     let read = |text: &str| {
         let config = gnomon::config::Config::parse(text, &dir.join("example.toml"));
-        format!("{:?}", config.unwrap())
+        let mut config = config.unwrap();
+        config.sha256 = [0; 32];
+        format!("{config:?}")
     };
     assert_ne!(plain, spelt_out);
     assert_eq!(read(&plain), read(&spelt_out));

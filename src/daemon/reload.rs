@@ -89,7 +89,7 @@ fn obey(standing: &Standing) -> Option<Generation> {
             metrics.configured(wall_clock());
             metrics.reloaded(Reload::Done);
             tracing::info!(code = code::RELOAD_REFUSED, "reload: in force: {told}");
-            systemd::ready();
+            systemd::reloaded();
             Some(old)
         }
         Err(problems) => {

@@ -25,12 +25,12 @@ pub fn sockets() -> Vec<io::Result<TcpListener>> {
     (0..count).filter_map(take).collect()
 }
 
-/// Every socket accepts, and what the configuration says is in force.
+/// Every socket accepts.
 pub fn ready() {
-    tell(&[NotifyState::Ready, NotifyState::Status("")]);
+    tell(&[NotifyState::Ready]);
 }
 
-/// The configuration is read again. [`ready`] or [`refused`] is told afterwards.
+/// The configuration is read again. [`reloaded`] or [`refused`] is told afterwards.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -39,6 +39,11 @@ pub fn reloading() {
             "the monotonic clock cannot be read: {error}"
         ),
     }
+}
+
+/// The configuration was read again, and what it says is in force.
+pub fn reloaded() {
+    tell(&[NotifyState::Ready, NotifyState::Status("")]);
 }
 
 /// The configuration was read again, and what was in force before stays so.

@@ -17,6 +17,7 @@ use super::{
     kept,
     marks::Marks,
     pushed::{self, Accepting, Pushes},
+    reader::run_behind_everything,
 };
 use crate::{
     io::store::Store, revocation::Snapshot, service::code, wire::certificate::Certificate,
@@ -141,7 +142,10 @@ impl Followers {
                 return Err(vec![trouble]);
             }
         }
-        let feed = Feed::open(settings.clone())?;
+        let feed = match self.running.is_empty() && self.halted.is_empty() {
+            true => Feed::open(settings.clone())?,
+            false => open_beside_others(settings.clone())?,
+        };
         Ok(Opened {
             snapshot: Arc::clone(feed.snapshot()),
             settings,
@@ -246,6 +250,22 @@ impl Followers {
         all.iter().for_each(|running| running.following.end());
         all.into_iter().for_each(|running| drop(running.stop()));
         self.store.flush();
+    }
+}
+
+/// Taking in a million entries must not slow down who is served meanwhile. The thread is one that starts no others, since
+/// they would be as slow.
+fn open_beside_others(settings: FeedSettings) -> Result<Feed, Vec<FeedError>> {
+    let name = settings.name.clone();
+    let lost = |what| vec![FeedError::Lost { name, what }];
+    let thread = std::thread::Builder::new().name("feed".into());
+    let thread = thread.spawn(|| {
+        run_behind_everything();
+        Feed::open(settings)
+    });
+    match thread.map(std::thread::JoinHandle::join) {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(_)) | Err(_) => Err(lost("the thread that reads its CRLs")),
     }
 }
 

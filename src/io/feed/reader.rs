@@ -79,7 +79,7 @@ async fn look(task: Task, mut stopped: watch::Receiver<bool>) {
 
 /// SCHED_IDLE (sched(7)): of the lowest nice value a thread still runs for milliseconds before an answer gets its turn.
 /// Without the permission it is only slower for others.
-fn run_behind_everything() {
+pub(super) fn run_behind_everything() {
     let _ = set_thread_priority_and_policy(
         thread_native_id(),
         ThreadPriority::Min,
