@@ -69,7 +69,8 @@ impl Attacked {
         let pid = server.gnomon.pid();
         process::settles(pid, self.files);
         let grown = process::resident(pid).saturating_sub(self.resident);
-        assert!(grown < 12 << 20, "{grown} octets more");
+        // The allocator keeps some of what the worst moment took.
+        assert!(grown < 24 << 20, "{grown} octets more");
     }
 }
 

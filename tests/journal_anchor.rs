@@ -416,10 +416,10 @@ fn what_cannot_work_is_refused_before_the_start() {
         );
         let file = dir.path("wrong.toml");
         fs::write(&file, config.clone() + &section).unwrap();
-        for command in ["check", "serve"] {
+        for (command, status) in [("check", 1), ("serve", 78)] {
             let output = gnomon(&[command, "--config", &file]).output().unwrap();
             let said = text(&output);
-            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert_eq!(output.status.code(), Some(status), "{said}");
             let line = said.lines().find(|line| line.starts_with("error: "));
             let line = line.unwrap_or_else(|| panic!("{said}"));
             assert!(

@@ -1,10 +1,10 @@
-//! The public HTTP side: [`Public`] holds the services and answers one request after another,
-//! [`Public::respond`] is the routing table. [`listener`] owns sockets and threads, [`tls`] lets clients in who come by
-//! HTTPS, [`conversation`] speaks HTTP as far as its [`framing`] is clear, [`timed_stream`] leaves who does not read,
-//! [`full`] says that there is no place, [`body`] reads bodies within their bounds, [`timestamp`] and [`status`] speak
-//! the two protocols' HTTP, [`access`] says who may ask, [`log`] shows the public log, [`request_log`] writes down who asked for what where that is
-//! wanted, [`admin`] is the operator's side, where [`issued`] takes a CA's serials, [`console`] is the page for people,
-//! and [`own_names`] keeps out pages that are not.
+//! The public HTTP side: [`Public`] holds the services and answers one request after another, [`Public::respond`] is
+//! the routing table. [`listener`] owns sockets and threads, [`tls`] lets clients in who come by HTTPS,
+//! [`conversation`] speaks HTTP as far as its [`framing`] is clear, [`timed_stream`] leaves who does not read, [`full`]
+//! says that there is no place, [`body`] reads bodies within their bounds, [`timestamp`] and [`status`] speak the two
+//! protocols' HTTP, [`access`] says who may ask, [`log`] shows the public log, [`request_log`] writes down who asked
+//! for what where that is wanted, [`admin`] is the operator's side, where [`issued`] takes a CA's serials, [`console`]
+//! is the page for people, and [`own_names`] keeps out pages that are not.
 
 pub mod access;
 pub mod admin;
@@ -138,6 +138,8 @@ impl Public {
         body: Incoming,
         caller: Option<&mut Caller<'_>>,
     ) -> Answer {
+        // A connection has room for the longest branch, idle or not: so those that are not taken often, or cost much
+        // more, stand apart.
         match route {
             Route::Page => page::page(
                 self.timestamping.as_deref(),
@@ -145,12 +147,14 @@ impl Public {
                 self.log.is_some(),
                 |tsu| caller.as_ref().is_none_or(|caller| caller.may_reach(tsu)),
             ),
-            Route::TimeStamp(name) => timestamp::respond(self, name, headers, body, caller).await,
-            Route::StatusPost => status::respond_to_post(self, headers, body).await,
+            Route::TimeStamp(name) => {
+                Box::pin(timestamp::respond(self, name, headers, body, caller)).await
+            }
+            Route::StatusPost => Box::pin(status::respond_to_post(self, headers, body)).await,
             Route::StatusGet(path) => status::respond_to_get(self, path, headers).await,
             Route::Log(path) => {
                 let answer = match &self.log {
-                    Some(log) => log.respond(path).await,
+                    Some(log) => Box::pin(log.respond(path)).await,
                     None => None,
                 };
                 answer.unwrap_or_else(|| self.not_found())

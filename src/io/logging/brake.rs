@@ -8,11 +8,15 @@ use std::{
 };
 
 use super::line::Line;
+use crate::service::code;
 
 /// Lines of one code in one window.
 const LINES: u32 = 20;
 
 const WINDOW: Duration = Duration::from_secs(10);
+
+/// What answers an operator, who can ask as often as he likes and reads every word.
+const ANSWERS: [&str; 1] = [code::RELOAD_REFUSED];
 
 /// What has come lately, by code. There are some dozens of codes.
 #[derive(Debug, Default)]
@@ -37,6 +41,12 @@ pub struct Passed {
 
 impl Brake {
     pub fn pass(&mut self, code: &str, line: Line, now: Instant) -> Passed {
+        if ANSWERS.contains(&code) {
+            return Passed {
+                held: None,
+                now: Some(line),
+            };
+        }
         if !self.0.contains_key(code) {
             let window = Window::new(now);
             self.0.insert(code.to_owned(), window);
