@@ -130,6 +130,9 @@ fn what_can_be_read_in_two_ways_is_refused_once() {
         let answer = answered(&gnomon, &[head.as_bytes(), SMUGGLED].concat());
         assert!(!answer.contains(" 404 "), "{lines:?} {body:?}: {answer}");
     }
+    // The two Hosts of the last are well formed, and so refused by us.
+    let framing = ["gnomon_http_refusals_total", "framing"];
+    assert!(gnomon.metric(&framing) >= 4.0);
     for version in [
         "HTTP/1.2",
         "HTTP/2.0",

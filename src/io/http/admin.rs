@@ -16,13 +16,13 @@ use serde_json::Value;
 use super::{
     Answer,
     access::Access,
-    body, console,
+    body, console, framing,
     issued::{self, IssuedFeed},
     own_names::OwnNames,
     peer::Peer,
     plain, whole,
 };
-use crate::io::{appliance_status::ApplianceStatus, clock_status};
+use crate::io::{appliance_status::ApplianceStatus, clock_status, metrics::Refusal};
 
 /// What the admin listener serves.
 pub struct Admin {
@@ -38,6 +38,10 @@ pub struct Admin {
 impl Admin {
     /// Answers one request of this peer.
     pub async fn respond(self: Arc<Self>, request: Request<Incoming>, peer: Arc<Peer>) -> Answer {
+        if let Some(refusal) = framing::refusal(request.headers()) {
+            self.status.metrics.refused(Refusal::Framing);
+            return refusal;
+        }
         if let Some(refusal) = self.names.refusal(&request) {
             return refusal;
         }

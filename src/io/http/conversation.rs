@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{oneshot, watch};
 
-use super::{Answer, framing};
+use super::Answer;
 
 /// The largest request header, in octets: an OCSP request of 10 CertIDs in a path takes 2 KiB.
 const HEADER_SIZE: u16 = 16 << 10;
@@ -49,17 +49,11 @@ where
         let respond = self.respond;
         let (begun, has_begun) = oneshot::channel::<()>();
         let begun = Cell::new(Some(begun));
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |request| {
             // The first time, the receiver hears of it.
             drop(begun.take());
-            let is_clear = !framing::is_doubtful(request.headers());
-            let answer = is_clear.then(|| respond(request));
-            async move {
-                Ok::<_, Infallible>(match answer {
-                    Some(answer) => answer.await,
-                    None => framing::refusal(),
-                })
-            }
+            let answer = respond(request);
+            async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

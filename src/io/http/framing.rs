@@ -1,5 +1,5 @@
 //! Where one HTTP/1 request ends and the next begins must be as clear to whoever stands in front of us as it is here:
-//! [`is_doubtful`] finds headers that two parsers may take in two ways, the stuff of request smuggling. What has no
+//! [`refusal`] is for headers that two parsers may take in two ways, the stuff of request smuggling. What has no
 //! framing at all never comes this far: hyper answers 400.
 
 use hyper::{
@@ -13,7 +13,7 @@ use super::{Answer, plain};
 /// `chunked` (RFC 9112 6.1), or two Hosts (RFC 9112 3.2). That there is none is borne: old clients leave it out, and
 /// nothing here depends on it. A Content-Length beside a Transfer-Encoding is not seen here: hyper goes by the latter,
 /// and closes behind its answer (RFC 9112 6.3).
-pub fn is_doubtful(headers: &HeaderMap) -> bool {
+fn is_doubtful(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coded = match (codings.next(), codings.next()) {
         (None, _) => false,
@@ -23,14 +23,17 @@ pub fn is_doubtful(headers: &HeaderMap) -> bool {
     coded || headers.get_all(HOST).iter().nth(1).is_some()
 }
 
-/// 400, and no more is read from there.
-pub fn refusal() -> Answer {
+/// What a doubtful request gets: 400, and no more is read from there.
+pub fn refusal(headers: &HeaderMap) -> Option<Answer> {
+    if !is_doubtful(headers) {
+        return None;
+    }
     let text = "ambiguous: give one Host, and no Transfer-Encoding but chunked\n";
     let mut answer = plain(StatusCode::BAD_REQUEST, text);
     answer
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
-    answer
+    Some(answer)
 }
 
 #[cfg(test)]

@@ -91,24 +91,24 @@ impl Public {
             let said = access.map(|access| access.address(&peer, request.headers()));
             log.begin(&request, said.unwrap_or(peer.address))
         });
-        let answer = self.answer(request, &peer).await;
+        let (parts, body) = request.into_parts();
+        let answer = match (framing::refusal(&parts.headers), &self.access) {
+            (Some(refusal), _) => self.refused(Refusal::Framing, refusal),
+            (None, None) => {
+                let route = route(&parts.method, parts.uri.path());
+                self.serve(route, &parts.headers, body, None).await
+            }
+            // Apart, so that open listeners do not carry the room for it.
+            (None, Some(access)) => {
+                let route = route(&parts.method, parts.uri.path());
+                Box::pin(self.serve_caller(access, &peer, route, &parts.headers, body)).await
+            }
+        };
         if let Some(begun) = begun {
             let client: Option<&Client> = answer.extensions().get();
             begun.end(client.and_then(|client| client.name.as_deref()), &answer);
         }
         answer
-    }
-
-    async fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: &Peer) -> Answer {
-        let (parts, body) = request.into_parts();
-        let route = route(&parts.method, parts.uri.path());
-        match &self.access {
-            None => self.serve(route, &parts.headers, body, None).await,
-            // Apart, so that open listeners do not carry the room for it.
-            Some(access) => {
-                Box::pin(self.serve_caller(access, peer, route, &parts.headers, body)).await
-            }
-        }
     }
 
     /// Answers a client that may ask.

@@ -79,6 +79,8 @@ pub enum Refusal {
     Size,
     Slow,
     Broken,
+    /// Its end, or whom it is for, can be read in two ways.
+    Framing,
     /// Nothing valid was shown where something must be.
     Unauthorized,
     /// A client that may not ask here.
@@ -89,13 +91,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Path,
         Self::Method,
         Self::MediaType,
         Self::Size,
         Self::Slow,
         Self::Broken,
+        Self::Framing,
         Self::Unauthorized,
         Self::Forbidden,
         Self::Quota,
@@ -110,6 +113,7 @@ impl Refusal {
             Self::Size => "size",
             Self::Slow => "slow",
             Self::Broken => "broken",
+            Self::Framing => "framing",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::Quota => "quota",
