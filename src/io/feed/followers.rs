@@ -42,13 +42,16 @@ struct Running {
     settings: FeedSettings,
     snapshot: Arc<ArcSwap<Snapshot>>,
     following: Following,
-    pushes: Option<(Pushes, Accepting)>,
+    pushes: Option<Pushes>,
+    /// Who takes them; none where an earlier one could not keep them, and they are refused.
+    accepting: Option<Accepting>,
 }
 
 #[derive(Debug)]
 struct Halted {
     settings: FeedSettings,
     feed: Feed,
+    pushes: Option<Pushes>,
 }
 
 /// One issuer's feed as a configuration wants it.
@@ -213,12 +216,21 @@ impl Followers {
     /// Has those followed again that were halted for a configuration that did not come into force; whether there were any.
     pub fn resume(&mut self, world: &World) -> bool {
         let any = !self.halted.is_empty();
-        for Halted { settings, feed } in self.halted.drain(..) {
+        for Halted {
+            settings,
+            feed,
+            pushes,
+        } in self.halted.drain(..)
+        {
             // What was taken when it was halted.
             feed.swap();
             let name = settings.name.clone();
             match Running::begin(settings, feed, world) {
-                Ok(running) => self.running.push(running),
+                Ok(mut running) => {
+                    // Where they cannot be kept they are refused, and not unheard of.
+                    running.pushes = running.pushes.or(pushes);
+                    self.running.push(running);
+                }
                 Err(error) => tracing::error!(
                     code = code::READER_DEAD,
                     "issuer `{name}`: its CRLs are no longer followed: {error}; start gnomon anew"
@@ -240,7 +252,7 @@ impl Followers {
     pub fn pushes(&self, name: &str) -> Option<&Pushes> {
         let mut running = self.running.iter();
         let running = running.find(|running| running.settings.name == name)?;
-        running.pushes.as_ref().map(|(pushes, _)| pushes)
+        running.pushes.as_ref()
     }
 
     /// Waits until the threads have ended.
@@ -271,19 +283,20 @@ fn open_beside_others(settings: FeedSettings) -> Result<Feed, Vec<FeedError>> {
 
 impl Running {
     fn begin(settings: FeedSettings, mut feed: Feed, world: &World) -> io::Result<Self> {
-        let pushes = pushed::accept(&mut feed)?;
+        let (pushes, accepting) = pushed::accept(&mut feed)?.unzip();
         let snapshot = Arc::clone(feed.snapshot());
         Ok(Self {
             following: follow(feed, world)?,
             settings,
             snapshot,
             pushes,
+            accepting,
         })
     }
 
     /// Ends it; gives its feed.
     fn stop(self) -> Option<Feed> {
-        if let Some((_, accepting)) = self.pushes {
+        if let Some(accepting) = self.accepting {
             accepting.stop();
         }
         self.following.ended()
@@ -291,8 +304,9 @@ impl Running {
 
     /// Ends it in a way that it can be begun again, and tells why no other may take its place.
     fn halt(self) -> (Option<Halted>, Option<FeedError>) {
-        let (settings, is_pushed) = (self.settings, self.pushes.is_some());
-        let found = self.pushes.and_then(|(_, accepting)| accepting.stop());
+        let settings = self.settings;
+        let is_pushed = settings.issued.pushed.is_some();
+        let found = self.accepting.and_then(Accepting::stop);
         let lost = |what| FeedError::Lost {
             name: settings.name.clone(),
             what,
@@ -302,7 +316,13 @@ impl Running {
         };
         let trouble = (is_pushed && found.is_none()).then(|| lost("what keeps pushed serials"));
         feed.issued.found = found;
-        (Some(Halted { settings, feed }), trouble)
+        let pushes = self.pushes;
+        let halted = Halted {
+            settings,
+            feed,
+            pushes,
+        };
+        (Some(halted), trouble)
     }
 }
 
@@ -480,6 +500,38 @@ mod tests {
         stage.push(b"08").unwrap();
         assert_eq!(says(&snapshot, 7), SerialStatus::Issued);
         assert_eq!(says(&snapshot, 8), SerialStatus::Issued);
+        stage.put("crl", 2, 2);
+        wait_until(|| is_revoked(&snapshot, 2));
+        stage.followers.stop();
+    }
+
+    #[test]
+    fn what_keeps_pushed_serials_stays_lost_however_often_it_is_asked_for() {
+        let mut stage = Stage::new("followers-lost");
+        stage.put("crl", 1, 1);
+        let first = stage.followers.open(stage.settings("crl")).unwrap();
+        let snapshot = Arc::clone(first.snapshot());
+        stage.begin(first);
+        stage.push(b"07").unwrap();
+        // As a sync that failed leaves it.
+        let accepting = stage.followers.running[0].accepting.take();
+        accepting.unwrap().stop();
+        let changed = || FeedSettings {
+            compromised: Some(Seconds::EPOCH),
+            ..stage.settings("crl")
+        };
+        let (changed, world) = ([changed(), changed()], stage.world.clone());
+        for changed in changed {
+            let errors = stage.followers.open(changed).unwrap_err();
+            let text = errors[0].to_string();
+            assert!(
+                text.contains("what keeps pushed serials has failed"),
+                "{text}"
+            );
+            assert!(stage.followers.resume(&world));
+            assert_eq!(stage.push(b"08"), Err(PushError::NotKept));
+        }
+        assert_eq!(says(&snapshot, 7), SerialStatus::Issued);
         stage.put("crl", 2, 2);
         wait_until(|| is_revoked(&snapshot, 2));
         stage.followers.stop();
