@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::{Feed, kept::Kind, reader::Reader};
+use super::{Feed, kept::Kind, reader::Reader, source::Source, state::each};
 use crate::{
     audit::event::Event,
     clock::Clock,
@@ -94,7 +94,7 @@ pub(super) fn follow(feed: Feed, world: &World) -> io::Result<Following> {
         orders,
         stopped,
         told: None,
-        failures: HashMap::new(),
+        failures: feed.slots.iter().flat_map(each).map(counted).collect(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -181,9 +181,7 @@ impl Follower {
 
     fn show(&mut self, feed: &Feed) {
         for slot in &feed.slots {
-            let base = (&slot.base, Kind::Complete);
-            let delta = slot.delta.iter().map(|delta| (delta, Kind::Delta));
-            for (source, kind) in std::iter::once(base).chain(delta) {
+            for (source, kind) in each(slot) {
                 let (name, crl) = (source.name(), slot.crl(kind));
                 let counted = self.failures.get(&name).copied().unwrap_or(0);
                 let new = source.all_failures.saturating_sub(counted);
@@ -197,6 +195,11 @@ impl Follower {
             *overview = feed.overview();
         }
     }
+}
+
+/// How many failures a source has, which whoever followed it before has counted.
+fn counted((source, _): (&Source, Kind)) -> (String, u64) {
+    (source.name(), source.all_failures)
 }
 
 fn obey(feed: &mut Feed, order: Order) {

@@ -488,6 +488,15 @@ mod tests {
         let snapshot = Arc::clone(first.snapshot());
         stage.begin(first);
         stage.push(b"07").unwrap();
+        stage.folder.put("crl", "spoilt");
+        let failures = |count: u32| {
+            let text = String::from_utf8(stage.world.metrics.text()).unwrap();
+            let mut lines = text.lines();
+            let wanted = format!(" {count}");
+            let name = "gnomon_crl_failures_total{";
+            lines.any(|line| line.starts_with(name) && line.ends_with(&wanted))
+        };
+        wait_until(|| failures(1));
         let broken = FeedSettings {
             compromised: Some(Seconds::EPOCH),
             largest: 1,
@@ -502,6 +511,7 @@ mod tests {
         assert_eq!(says(&snapshot, 8), SerialStatus::Issued);
         stage.put("crl", 2, 2);
         wait_until(|| is_revoked(&snapshot, 2));
+        assert!(failures(1), "counted once");
         stage.followers.stop();
     }
 

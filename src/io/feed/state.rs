@@ -75,7 +75,8 @@ impl Feed {
     }
 }
 
-fn each(slot: &Slot) -> impl Iterator<Item = (&Source, Kind)> {
+/// Its sources.
+pub fn each(slot: &Slot) -> impl Iterator<Item = (&Source, Kind)> {
     let delta = slot.delta.iter().map(|delta| (delta, Kind::Delta));
     std::iter::once((&slot.base, Kind::Complete)).chain(delta)
 }
