@@ -306,12 +306,14 @@ impl Running {
     fn halt(self) -> (Option<Halted>, Option<FeedError>) {
         let settings = self.settings;
         let is_pushed = settings.issued.pushed.is_some();
+        let feed = self.following.ended();
+        // Only now, since a follower may be slow to end, and pushes are refused from here on.
         let found = self.accepting.and_then(Accepting::stop);
         let lost = |what| FeedError::Lost {
             name: settings.name.clone(),
             what,
         };
-        let Some(mut feed) = self.following.ended() else {
+        let Some(mut feed) = feed else {
             return (None, Some(lost("the thread that follows its CRLs")));
         };
         let trouble = (is_pushed && found.is_none()).then(|| lost("what keeps pushed serials"));
