@@ -318,6 +318,9 @@ impl Running {
         };
         let trouble = (is_pushed && found.is_none()).then(|| lost("what keeps pushed serials"));
         feed.issued.found = found;
+        // Another begins with what is on the disk, and must not find that older than the marks.
+        let unkept = feed.slots.iter_mut().find_map(|slot| slot.try_keep().err());
+        let trouble = trouble.or(unkept);
         let pushes = self.pushes;
         let halted = Halted {
             settings,
@@ -514,6 +517,35 @@ mod tests {
         stage.put("crl", 2, 2);
         wait_until(|| is_revoked(&snapshot, 2));
         assert!(failures(1), "counted once");
+        stage.followers.stop();
+    }
+
+    #[test]
+    fn what_is_in_force_is_on_the_disk_before_another_feed_takes_over() {
+        let mut stage = Stage::new("followers-unkept");
+        stage.put("crl", 1, 1);
+        let settings = stage.settings("crl");
+        // As a disk that takes nothing.
+        let kept = settings.kept.path(&settings.issuer, "", 0);
+        let blocked = kept.with_extension("crl.new");
+        std::fs::create_dir_all(&blocked).unwrap();
+        let first = stage.followers.open(settings).unwrap();
+        let snapshot = Arc::clone(first.snapshot());
+        stage.begin(first);
+        stage.put("crl", 2, 2);
+        wait_until(|| is_revoked(&snapshot, 2));
+        stage.put("other", 1, 9);
+        let errors = stage.followers.open(stage.settings("other")).unwrap_err();
+        let text = errors[0].to_string();
+        assert!(text.contains("in force but cannot be kept"), "{text}");
+        let world = stage.world.clone();
+        assert!(stage.followers.resume(&world) && is_revoked(&snapshot, 2));
+        std::fs::remove_dir(blocked).unwrap();
+        let changed = stage.followers.open(stage.settings("other")).unwrap();
+        let other = Arc::clone(changed.snapshot());
+        stage.begin(changed);
+        stage.followers.settle();
+        assert!(is_revoked(&other, 2) && !is_revoked(&other, 9));
         stage.followers.stop();
     }
 

@@ -438,7 +438,8 @@ impl Slot {
             .filter(|error| known.as_ref() != Some(&error.to_string()))
     }
 
-    fn try_keep(&mut self) -> Result<(), FeedError> {
+    /// The same, and tells each time that it fails.
+    pub fn try_keep(&mut self) -> Result<(), FeedError> {
         let told = |path: PathBuf| move |error| FeedError::NotKept { path, error };
         if let Some(part) = self.part.as_ref().filter(|_| self.unkept.retained) {
             let path = self.file("retained");
