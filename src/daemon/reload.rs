@@ -21,7 +21,11 @@ use super::{
 use crate::{
     audit::event::Event,
     config::{Config, Problem, reload},
-    io::{metrics::Reload, systemd},
+    io::{
+        feed::{BeginError, FeedError},
+        metrics::Reload,
+        systemd,
+    },
     service::code,
 };
 
@@ -129,7 +133,10 @@ fn reload(
         }
         let feeds = std::mem::take(&mut parts.feeds);
         let followed = running.follow(&config, feeds);
-        followed.map_err(|error| wrong(error.to_string()))?;
+        followed.map_err(|error| match error {
+            BeginError::Threads(error) => wrong(error.to_string()),
+            BeginError::Missing(missing) => bare(&config, missing),
+        })?;
         Ok(parts)
     });
     match begun {
@@ -143,6 +150,18 @@ fn reload(
             Err(problems)
         }
     }
+}
+
+/// The issuers that would lose a CRL, by their fields.
+fn bare(config: &Config, missing: Vec<(String, FeedError)>) -> Vec<Problem> {
+    let field = |name: &str| {
+        let at = config.issuers.iter().position(|issuer| issuer.name == name);
+        at.map_or("issuer".into(), |at| format!("issuer[{at}].crl"))
+    };
+    let missing = missing.into_iter();
+    missing
+        .map(|(name, error)| Problem::new(&config.file, field(&name), error))
+        .collect()
 }
 
 /// Puts `parts` in force. Nothing here can be refused any more.

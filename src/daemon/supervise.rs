@@ -29,7 +29,7 @@ use crate::{
     io::{
         anchor,
         feed::{
-            Followers, Opened, World,
+            BeginError, Followers, Opened, World,
             marks::{self, Marks},
         },
         http::{
@@ -57,7 +57,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
-    Feeds(io::Error),
+    Feeds(BeginError),
     #[error("threads or signal handlers cannot be had: {0}")]
     Threads(#[from] io::Error),
 }
@@ -363,7 +363,7 @@ impl Running {
     }
 
     /// Has these feeds followed, and all others no longer once [`Followers::settle`] says so.
-    pub fn follow(&mut self, config: &Config, feeds: Vec<Opened>) -> io::Result<()> {
+    pub fn follow(&mut self, config: &Config, feeds: Vec<Opened>) -> Result<(), BeginError> {
         let marks = recall(config, &feeds, &mut self.world, &mut self.has_store);
         self.followers.begin(feeds, &self.world, &marks)
     }

@@ -20,7 +20,10 @@ use super::{
     reader::run_behind_everything,
 };
 use crate::{
-    io::store::Store, revocation::Snapshot, service::code, wire::certificate::Certificate,
+    io::store::Store,
+    revocation::{Shortage, Snapshot},
+    service::code,
+    wire::{certificate::Certificate, time::Seconds},
 };
 
 /// Entries of the ledger that are shown.
@@ -52,6 +55,16 @@ struct Halted {
     settings: FeedSettings,
     feed: Feed,
     pushes: Option<Pushes>,
+}
+
+/// Why feeds are not followed.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    #[error(transparent)]
+    Threads(#[from] io::Error),
+    /// By issuer.
+    #[error("issuers would no longer be answered for")]
+    Missing(Vec<(String, FeedError)>),
 }
 
 /// One issuer's feed as a configuration wants it.
@@ -156,9 +169,15 @@ impl Followers {
         })
     }
 
-    /// Has what was opened followed. `marks` is how far CRLs have come by store and journal. Where that fails nothing of
-    /// it runs; then, as after a failed [`Followers::open`], [`Followers::resume`] brings back what was.
-    pub fn begin(&mut self, opened: Vec<Opened>, world: &World, marks: &Marks) -> io::Result<()> {
+    /// Has what was opened followed, unless an issuer has lost a CRL by it. `marks` is how far CRLs have come by store and
+    /// journal. Where that fails nothing of it runs; then, as after a failed [`Followers::open`], [`Followers::resume`]
+    /// brings back what was.
+    pub fn begin(
+        &mut self,
+        mut opened: Vec<Opened>,
+        world: &World,
+        marks: &Marks,
+    ) -> Result<(), BeginError> {
         let mut marks = marks.clone();
         for halted in &self.halted {
             for (scope, mark) in halted.feed.judge.marks.iter() {
@@ -166,15 +185,24 @@ impl Followers {
             }
         }
         self.store = world.store.clone();
+        let mut missing = Vec::new();
+        for one in &mut opened {
+            let Some(feed) = &mut one.feed else { continue };
+            feed.recall(&world.store, &marks);
+            let lost = self.lost_by(feed).into_iter();
+            missing.extend(lost.map(|error| (one.settings.name.clone(), error)));
+        }
+        if !missing.is_empty() {
+            return Err(BeginError::Missing(missing));
+        }
         let (mut begun, mut new) = (Vec::new(), Vec::new());
         for Opened { settings, feed, .. } in opened {
-            let Some(mut feed) = feed else {
+            let Some(feed) = feed else {
                 let mut running = self.running.iter();
                 let at = running.position(|running| running.settings == settings);
                 begun.extend(at.map(|at| self.running.remove(at)));
                 continue;
             };
-            feed.recall(&world.store, &marks);
             new.push(kept::of_issuer(&settings.issuer));
             match Running::begin(settings, *feed, world) {
                 Ok(running) => begun.push(running),
@@ -184,12 +212,29 @@ impl Followers {
                     let (new, old): (Vec<_>, Vec<_>) = begun.into_iter().partition(is_new);
                     new.into_iter().for_each(|one| drop(one.stop()));
                     self.running.extend(old);
-                    return Err(error);
+                    return Err(error.into());
                 }
             }
         }
         self.leaving = std::mem::replace(&mut self.running, begun);
         Ok(())
+    }
+
+    /// What this feed has no CRL of, where the one that was halted for it had all.
+    fn lost_by(&self, new: &mut Feed) -> Vec<FeedError> {
+        let ca = kept::of_issuer(&new.judge.issuer);
+        let mut halted = self.halted.iter();
+        let old = halted.find(|old| kept::of_issuer(&old.settings.issuer) == ca);
+        if old.is_none_or(|old| lacks_crls(&old.feed)) || !lacks_crls(new) {
+            return Vec::new();
+        }
+        // Why, as far as it is known.
+        let mut all = std::mem::take(&mut new.warnings);
+        let without = new.slots.iter().filter(|slot| slot.part.is_none());
+        all.extend(without.map(|slot| FeedError::NotYet {
+            place: slot.base.name(),
+        }));
+        all
     }
 
     /// Ends what has no place in the configuration that is in force now; gives the sources that are no longer followed.
@@ -263,6 +308,12 @@ impl Followers {
         all.into_iter().for_each(|running| drop(running.stop()));
         self.store.flush();
     }
+}
+
+/// Whether it cannot answer before a CRL has come.
+fn lacks_crls(feed: &Feed) -> bool {
+    let shortage = feed.snapshot().load().shortage(Seconds::EPOCH);
+    matches!(shortage, Some(Shortage::Missing { .. }))
 }
 
 /// Taking in a million entries must not slow down who is served meanwhile. The thread is one that starts no others, since
@@ -341,7 +392,7 @@ mod tests {
             feed::{
                 Delta, IssuedSources, Place, Wanted, kept::Kept, pushed::PushError, tests::Folder,
             },
-            journal,
+            http_client, journal,
             kernel_clock::KernelClock,
             metrics::Metrics,
         },
@@ -349,7 +400,6 @@ mod tests {
             SerialStatus, Serials,
             testing::{Ca, Draft, entry},
         },
-        wire::time::Seconds,
     };
 
     struct Stage {
@@ -546,6 +596,46 @@ mod tests {
         stage.begin(changed);
         stage.followers.settle();
         assert!(is_revoked(&other, 2) && !is_revoked(&other, 9));
+        stage.followers.stop();
+    }
+
+    #[test]
+    fn an_issuer_that_is_answered_for_is_not_changed_into_one_without_a_crl() {
+        let mut stage = Stage::new("followers-bare");
+        let url = http_client::url("http://127.0.0.1:9/other.crl").unwrap();
+        let elsewhere = |stage: &Stage, point: Option<&str>| {
+            let mut settings = stage.settings("crl");
+            settings.crls[0].places = vec![Place::Url(url.clone())];
+            settings.crls[0].distribution_point = point.map(str::to_owned);
+            settings
+        };
+        // Of one that never had a CRL nothing is lost.
+        let first = stage.followers.open(elsewhere(&stage, None)).unwrap();
+        stage.begin(first);
+        stage.put("crl", 1, 1);
+        let second = stage.followers.open(stage.settings("crl")).unwrap();
+        let snapshot = Arc::clone(second.snapshot());
+        stage.begin(second);
+        stage.followers.settle();
+        wait_until(|| is_revoked(&snapshot, 1));
+        let point = Some("http://127.0.0.1:9/renamed");
+        let bare = stage.followers.open(elsewhere(&stage, point)).unwrap();
+        let (marks, world) = (Marks::default(), stage.world.clone());
+        let begun = stage.followers.begin(vec![bare], &world, &marks);
+        let Err(BeginError::Missing(missing)) = begun else {
+            panic!("{begun:?}");
+        };
+        let text = missing[0].1.to_string();
+        assert!(
+            missing[0].0 == "A" && text.contains("has not come yet"),
+            "{text}"
+        );
+        assert!(stage.followers.resume(&world) && is_revoked(&snapshot, 1));
+        // What was kept stands in until the URL has been asked.
+        let moved = stage.followers.open(elsewhere(&stage, None)).unwrap();
+        let moved_to = Arc::clone(moved.snapshot());
+        stage.begin(moved);
+        assert!(is_revoked(&moved_to, 1));
         stage.followers.stop();
     }
 

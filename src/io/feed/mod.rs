@@ -41,7 +41,7 @@ use slot::{CrlRefusal, Judge, Slot};
 use source::wall_clock;
 
 pub use follow::World;
-pub use followers::{Followers, Opened, Orders};
+pub use followers::{BeginError, Followers, Opened, Orders};
 pub use issued::IssuedSources;
 pub use slot::{Delta, Wanted};
 pub use source::Place;
@@ -98,6 +98,11 @@ pub enum FeedError {
         "{path}: none of its files *.crl is the {kind} CRL that is wanted, by issuer and distribution point"
     )]
     NoneInFolder { path: PathBuf, kind: &'static str },
+    #[error(
+        "{place}: the CRL has not come yet, and nobody could be answered until then; put it into a file that is named first, or \
+         start gnomon anew"
+    )]
+    NotYet { place: String },
     #[error("{path}: {what}")]
     Issued { path: PathBuf, what: String },
     #[error("{path}: {error}")]
@@ -116,6 +121,7 @@ impl FeedError {
             Self::Unreadable { .. }
             | Self::TooLarge { .. }
             | Self::Fetch { .. }
+            | Self::NotYet { .. }
             | Self::NoneInFolder { .. } => code::CRL_UNAVAILABLE,
             Self::Crl { .. } => code::CRL_REFUSED,
             Self::RolledBack { .. } => code::CRL_ROLLED_BACK,
