@@ -152,9 +152,21 @@ impl Follower {
                 () = tokio::time::sleep(INTERVAL) => {}
             }
         }
+        self.refuse_orders(&feed.name);
         self.told = None;
         self.put_on_record(&mut feed);
         Some(feed)
+    }
+
+    /// What was ordered while it ended. Another feed may take over, and would not know of it.
+    fn refuse_orders(&mut self, issuer: &str) {
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Reset { .. } => not_reset(issuer),
+                Order::Look => {}
+            }
+        }
     }
 
     /// The store first: what the journal says of marks up to a number need not be read again once the store knows.
@@ -213,6 +225,15 @@ fn obey(feed: &mut Feed, order: Order) {
             );
         }
     }
+}
+
+/// Says that nobody has taken the order.
+pub(super) fn not_reset(issuer: &str) {
+    tracing::error!(
+        code = code::MARKS_LOWERED,
+        "`gnomon crl reset-mark`: nothing was lowered, since the CRLs of issuer `{issuer}` stand still for a reload or a stop; ask \
+         again after it"
+    );
 }
 
 fn say(event: &Event) {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     Feed, FeedError, FeedSettings,
-    follow::{Following, Line, Order, World, follow},
+    follow::{Following, Line, Order, World, follow, not_reset},
     kept,
     marks::Marks,
     pushed::{self, Accepting, Pushes},
@@ -111,7 +111,9 @@ impl Orders {
     pub fn reset(&self, issuer: &str, source: Option<String>) {
         match self.feeds.iter().find(|line| line.issuer == issuer) {
             Some(line) => {
-                let _ = line.orders.send(Order::Reset { source });
+                if line.orders.send(Order::Reset { source }).is_err() {
+                    not_reset(issuer);
+                }
             }
             None => tracing::error!(
                 code = code::MARKS_LOWERED,
