@@ -50,11 +50,15 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Of `parts`, and of what `before` has signed.
+    /// Of `parts`, of what `before` has signed, and of the trouble that it has told.
     pub fn new(config: Config, parts: Parts, world: &World, before: Option<&Self>) -> Self {
-        let timestamping = parts.tsus.map(|tsus| {
-            let journal = Arc::new(world.journal.clone());
-            Timestamping::new(tsus, Arc::clone(&world.clock), journal)
+        let old = before.and_then(|before| before.public.timestamping.as_ref());
+        let timestamping = parts.tsus.map(|tsus| match old {
+            Some(old) => old.succeeded(tsus),
+            None => {
+                let journal = Arc::new(world.journal.clone());
+                Timestamping::new(tsus, Arc::clone(&world.clock), journal)
+            }
         });
         let old = before.and_then(|before| before.public.statuses.as_ref());
         let statuses = parts.issuers.map(|issuers| match old {

@@ -48,7 +48,7 @@ pub struct Statuses {
     kept: Arc<Kept>,
     nonce: bool,
     flights: Flights<Result<Arc<Sealed>, ErrorStatus>>,
-    trouble: Trouble,
+    trouble: Arc<Trouble>,
 }
 
 /// The answers that were signed before, by places among the issuers.
@@ -164,7 +164,8 @@ impl Statuses {
             saved: SavedAnswers::new(sealed_answers),
             most: sealed_answers,
         };
-        Self::with(Arc::new(kept), issuers, clock, nonce)
+        let trouble = Arc::new(Trouble::new("ocsp", code::STATUS_REFUSED));
+        Self::with(Arc::new(kept), issuers, clock, nonce, trouble)
     }
 
     /// What takes the place of `self` under another configuration, with what it has signed: the store itself where all of
@@ -176,22 +177,32 @@ impl Statuses {
         let goes_on = self.kept.most == sealed_answers
             && self.issuers.all().len() <= issuers.all().len()
             && pairs.all(|(old, new)| old.is_like(new));
+        let trouble = Arc::clone(&self.trouble);
         if goes_on {
-            return Self::with(Arc::clone(&self.kept), issuers, clock, nonce);
+            return Self::with(Arc::clone(&self.kept), issuers, clock, nonce, trouble);
         }
-        let new = Self::new(issuers, clock, nonce, sealed_answers);
+        let new = Self {
+            trouble,
+            ..Self::new(issuers, clock, nonce, sealed_answers)
+        };
         new.take_back(self.to_save());
         new
     }
 
-    fn with(kept: Arc<Kept>, issuers: Issuers, clock: Arc<dyn Clock>, nonce: bool) -> Self {
+    fn with(
+        kept: Arc<Kept>,
+        issuers: Issuers,
+        clock: Arc<dyn Clock>,
+        nonce: bool,
+        trouble: Arc<Trouble>,
+    ) -> Self {
         Self {
             issuers,
             clock,
             kept,
             nonce,
             flights: Flights::new(WAITERS),
-            trouble: Trouble::new("ocsp", code::STATUS_REFUSED),
+            trouble,
         }
     }
 

@@ -32,7 +32,7 @@ pub struct Timestamping {
     tsus: TsuSet,
     clock: Arc<dyn Clock>,
     recorder: Arc<dyn Recorder<Token>>,
-    trouble: Trouble,
+    trouble: Arc<Trouble>,
 }
 
 /// What goes back to the client.
@@ -124,7 +124,18 @@ impl Timestamping {
             tsus,
             clock,
             recorder,
-            trouble: Trouble::new("tsa", code::TIME_STAMPS_REFUSED),
+            trouble: Arc::new(Trouble::new("tsa", code::TIME_STAMPS_REFUSED)),
+        }
+    }
+
+    /// What takes the place of `self` under another configuration, and says when its trouble is over.
+    #[must_use]
+    pub fn succeeded(&self, tsus: TsuSet) -> Self {
+        Self {
+            tsus,
+            clock: Arc::clone(&self.clock),
+            recorder: Arc::clone(&self.recorder),
+            trouble: Arc::clone(&self.trouble),
         }
     }
 
