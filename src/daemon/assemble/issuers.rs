@@ -50,8 +50,8 @@ impl Draft<'_> {
 }
 
 impl Assembly<'_> {
-    /// The issuers and their feeds. Feeds come last, and where others run only if nothing else is wrong: to open one may
-    /// halt one that runs.
+    /// The issuers and their feeds. Feeds come last, and while something is served only if nothing else is wrong: to open
+    /// one may halt one that runs.
     pub(super) fn issuers(&mut self) -> (Option<Issuers>, Vec<Opened>) {
         let config = self.config;
         let wanted = config.issuers.iter().enumerate();
@@ -60,7 +60,7 @@ impl Assembly<'_> {
             .collect();
         let (mut issuers, mut feeds) = (Vec::new(), Vec::new());
         for draft in drafts {
-            if !self.problems.is_empty() && !self.inherited.followers.is_empty() {
+            if !self.problems.is_empty() && self.inherited.followers.has_begun() {
                 continue;
             }
             let feed = self.feed(&draft.field, draft.settings);

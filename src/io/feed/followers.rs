@@ -37,6 +37,8 @@ pub struct Followers {
     leaving: Vec<Running>,
     /// Those that stand still, since another of the same CA is to follow.
     halted: Vec<Halted>,
+    /// Something is served, which must not be disturbed.
+    has_begun: bool,
     store: Store,
 }
 
@@ -134,9 +136,9 @@ impl Orders {
 }
 
 impl Followers {
-    /// Whether there are none, as before the start.
-    pub fn is_empty(&self) -> bool {
-        self.running.is_empty()
+    /// Whether the start is over, with feeds or without.
+    pub const fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// The feed for these settings: the one that runs, or one that is opened. Before that, one of the same CA is halted,
@@ -160,9 +162,9 @@ impl Followers {
                 return Err(vec![trouble]);
             }
         }
-        let feed = match self.running.is_empty() && self.halted.is_empty() {
-            true => Feed::open(settings.clone())?,
-            false => open_beside_others(settings.clone())?,
+        let feed = match self.has_begun {
+            true => open_beside_others(settings.clone())?,
+            false => Feed::open(settings.clone())?,
         };
         Ok(Opened {
             snapshot: Arc::clone(feed.snapshot()),
@@ -186,6 +188,7 @@ impl Followers {
                 marks.raise(scope.clone(), mark.clone());
             }
         }
+        self.has_begun = true;
         self.store = world.store.clone();
         let mut missing = Vec::new();
         for one in &mut opened {
