@@ -63,9 +63,11 @@ impl Parts {
 }
 
 impl AllIssued {
-    /// Has `swap` put into force what there is.
-    pub fn publish(&self, swap: impl FnOnce(Option<Arc<Issued>>)) {
-        swap(self.parts().all());
+    /// Takes what is listed now in the place of what was, and has `swap` put it into force.
+    pub fn publish(&self, listed: &Issued, swap: impl FnOnce(Option<Arc<Issued>>)) {
+        let mut parts = self.parts();
+        parts.listed = listed.clone();
+        swap(parts.all());
     }
 
     pub fn pushed(&self) -> Issued {
@@ -98,6 +100,8 @@ pub struct IssuedLists {
     issuer: Certificate,
     shards: Vec<String>,
     sources: Vec<Listed>,
+    /// From all of them. Whoever reads them runs behind everything, and must not hold what pushes wait for.
+    pub listed: Issued,
     pub all: AllIssued,
     pub found: Option<Found>,
 }
@@ -140,10 +144,11 @@ impl IssuedLists {
                 Err(error) => errors.push(FeedError::Unreadable { path, error }),
             }
         }
-        let lists = Self {
+        let mut lists = Self {
             issuer: issuer.clone(),
             shards: wanted.shards,
             sources,
+            listed: Issued::default(),
             all: AllIssued(Arc::new(Mutex::new(parts))),
             found,
         };
@@ -172,9 +177,9 @@ impl IssuedLists {
         changed
     }
 
-    fn gather(&self) {
+    fn gather(&mut self) {
         let serials = self.sources.iter().flat_map(|source| &source.serials);
-        self.all.parts().listed = Issued::union(serials);
+        self.listed = Issued::union(serials);
     }
 }
 

@@ -340,7 +340,7 @@ impl Feed {
         };
         let swap =
             |issued: Option<Arc<Issued>>| self.snapshot.store(Arc::new(new.with_issued(issued)));
-        self.issued.all.publish(swap);
+        self.issued.all.publish(&self.issued.listed, swap);
     }
 
     /// The names of all its sources, as metrics have them.
