@@ -79,6 +79,24 @@ fn it_would_speak_of_a_misspelt_drop_in() {
     assert!(said_of(&units(Some(&drop_in))).contains("ProtectClok"));
 }
 
+/// Minutes that a unit gives a setting.
+fn minutes(unit: &str, setting: &str) -> u32 {
+    let text = fs::read_to_string(unit).unwrap();
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(setting));
+    let value = values.next().unwrap().trim_start_matches('=');
+    value.strip_suffix("min").unwrap().parse().unwrap()
+}
+
+#[test]
+fn clients_cannot_have_a_wrong_pin_tried_for_ever() {
+    let (service, socket) = ("systemd/gnomon.service", "systemd/gnomon.socket");
+    let text = fs::read_to_string(socket).unwrap();
+    assert!(text.lines().any(|line| line == "TriggerLimitBurst=2"));
+    let interval = minutes(socket, "TriggerLimitIntervalSec");
+    // As long as starts by two clients can take, and with room for a third's to be in it.
+    assert!(interval > 2 * minutes(service, "TimeoutStartSec"));
+}
+
 #[test]
 fn the_sandbox_is_as_tight_as_promised() {
     for unit in files("systemd", "service") {
