@@ -3,7 +3,10 @@
 
 use std::{fmt::Debug, net::SocketAddr};
 
-use super::{ClockConfig, Config, JournalConfig, Problem};
+use super::{
+    AdminConfig, ClockConfig, Config, Http, JournalConfig, LogConfig, Problem, RevocationConfig,
+    TlsConfig,
+};
 
 /// Every setting of `new` that differs from what is in force and that only a start takes up.
 pub fn needs_a_restart(old: &Config, new: &Config) -> Vec<Problem> {
@@ -15,7 +18,15 @@ pub fn needs_a_restart(old: &Config, new: &Config) -> Vec<Problem> {
     fixed.hold("tls.listen", &https(old), &https(new));
     // None and one, as the file has it.
     let admin = |config: &Config| {
-        let listen = config.admin.as_ref().map(|admin| admin.listen);
+        let listen = config.admin.as_ref().map(
+            |AdminConfig {
+                 listen,
+                 // Whether there are any is asked below; which, the next generation has.
+                 certificate: _,
+                 key: _,
+                 access: _,
+             }| *listen,
+        );
         listen.into_iter().collect::<Vec<_>>()
     };
     fixed.hold("admin", &admin(old), &admin(new));
@@ -30,13 +41,11 @@ pub fn needs_a_restart(old: &Config, new: &Config) -> Vec<Problem> {
     if admin(old) == admin(new) {
         fixed.hold("admin.certificate", &scheme(old), &scheme(new));
     }
-    fixed.hold("http.workers", &old.http.workers, &new.http.workers);
+    fixed.http(&old.http, &new.http);
     fixed.clock(&old.clock, &new.clock);
     fixed.journal(&old.journal, &new.journal);
-    let dir = |config: &Config| config.revocation.dir.clone();
-    fixed.hold("revocation.dir", &dir(old), &dir(new));
-    fixed.hold("log.format", &old.log.format, &new.log.format);
-    fixed.hold("log.level", &old.log.level, &new.log.level);
+    fixed.revocation(&old.revocation, &new.revocation);
+    fixed.log(&old.log, &new.log);
     fixed.problems
 }
 
@@ -85,7 +94,17 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
 }
 
 fn https(config: &Config) -> &[SocketAddr] {
-    config.tls.as_ref().map_or(&[], |tls| &tls.listen)
+    match &config.tls {
+        None => &[],
+        Some(TlsConfig {
+            listen,
+            // The next generation has them.
+            certificate: _,
+            key: _,
+            staple: _,
+            access: _,
+        }) => listen,
+    }
 }
 
 /// By name, which is what clients and metrics know them by.
@@ -125,6 +144,45 @@ impl Fixed<'_> {
             self.problems
                 .push(Problem::new(&self.new.file, field, what));
         }
+    }
+
+    fn http(&mut self, old: &Http, new: &Http) {
+        let Http {
+            workers,
+            // The next generation has them.
+            header_timeout: _,
+            body_timeout: _,
+            write_timeout: _,
+            body: _,
+            connections: _,
+            grace: _,
+            access: _,
+            forwarded_from: _,
+            proxy_protocol_from: _,
+        } = new;
+        self.hold("http.workers", &old.workers, workers);
+    }
+
+    fn revocation(&mut self, old: &RevocationConfig, new: &RevocationConfig) {
+        let RevocationConfig {
+            dir,
+            // The next generation has them.
+            fetch_timeout: _,
+            largest_crl: _,
+        } = new;
+        self.hold("revocation.dir", &old.dir, dir);
+    }
+
+    fn log(&mut self, old: &LogConfig, new: &LogConfig) {
+        let LogConfig {
+            format,
+            level,
+            // The next generation has them.
+            requests: _,
+            request_lines: _,
+        } = new;
+        self.hold("log.format", &old.format, format);
+        self.hold("log.level", &old.level, level);
     }
 
     fn clock(&mut self, old: &ClockConfig, new: &ClockConfig) {
