@@ -15,7 +15,7 @@ use support::{
     Folder,
     crls::Served,
     issue_tsu, prepare,
-    reloads::Edited,
+    reloads::{Edited, no_more},
     run,
     stamps::{self, post},
     text,
@@ -115,7 +115,7 @@ fn no_request_fails_and_nothing_is_left_of_a_hundred_reloads() {
     assert!(answered(answers, "sealed") > 10_000.0, "{said}");
     let after = gnomon.settled();
     assert!(
-        after <= before,
+        no_more(after, before),
         "{after:?} > {before:?} after {reloads} reloads"
     );
     let grown = gnomon.resident().saturating_sub(resident);

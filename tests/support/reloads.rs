@@ -10,6 +10,11 @@ use super::{Folder, crls::Served, wait_for};
 
 pub struct Edited(pub Served);
 
+/// Whether neither threads nor files are more than before.
+pub fn no_more(now: (usize, usize), before: (usize, usize)) -> bool {
+    now.0 <= before.0 && now.1 <= before.1
+}
+
 impl Deref for Edited {
     type Target = Served;
 
