@@ -11,6 +11,7 @@ use std::{
 use support::{
     Folder,
     ca::Ca,
+    crls::Served,
     https, issue_tsu, prepare,
     reloads::{Edited, no_more},
     run,
@@ -284,6 +285,29 @@ fn an_issuer_comes_and_goes_and_the_other_is_not_read_again() {
         "an alert would go off for a CRL that is gone"
     );
     assert_eq!(accepted(), before + 1, "{}", gnomon.log());
+}
+
+#[test]
+fn trouble_is_said_once_and_so_is_its_end_whatever_is_reloaded() {
+    // Nobody is there to serve the CRL.
+    let nowhere = "\"http://127.0.0.1:9/issuing.crl\"";
+    let gnomon = Edited(Served::start(nowhere, |config| config, |_| ()));
+    let said = |what: &str| gnomon.log().matches(what).count();
+    let asked_and_told = |what: &str| {
+        wait_for(what, || {
+            gnomon.ask("good.pem", &[]);
+            (said(what) > 0).then_some(())
+        });
+    };
+    let (begins, ends) = ("ocsp: refused: ", "ocsp: serves again");
+    asked_and_told(begins);
+    gnomon.edit("issued = [", "validity = \"9h\"\nissued = [");
+    gnomon.reload("done");
+    gnomon.ask("good.pem", &[]);
+    gnomon.edit(nowhere, "\"issuing.crl\"");
+    gnomon.reload("done");
+    asked_and_told(ends);
+    assert_eq!((said(begins), said(ends)), (1, 1), "{}", gnomon.log());
 }
 
 #[test]
