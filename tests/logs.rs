@@ -466,7 +466,8 @@ fn no_secret_is_in_any_line() {
     let config = config
         .replace("key = \"tsu-ecdsa.key\"", &key)
         .replace("issued = [\"issued.txt\"]\n", push);
-    let all = "\n[log]\nformat = \"json\"\nlevel = \"trace\"\nrequests = true\n";
+    let all = "\n[journal.anchor]\nurl = \"http://anchor:anchor-0123@127.0.0.1:9/tsa?key=query-0123\"\n\
+        interval = \"1s\"\ntrust = \"ca.pem\"\n[log]\nformat = \"json\"\nlevel = \"trace\"\nrequests = true\n";
     fs::write(dir.join("gnomon.toml"), config + all).unwrap();
     let softhsm = dir.path("softhsm2.conf");
     let mut logged = Logged::serve(dir, addresses, &[("SOFTHSM2_CONF", &softhsm)]);
@@ -503,6 +504,7 @@ fn no_secret_is_in_any_line() {
         "query",
         "basic",
         "cookie",
+        "anchor",
     ] {
         assert!(!log.contains(&format!("{secret}-0123")), "{secret}: {log}");
     }

@@ -277,9 +277,7 @@ impl Assembly<'_> {
     fn anchor(&mut self) -> Option<anchor::Settings> {
         let journal = &self.config.journal;
         let wanted = journal.anchor.as_ref()?;
-        let url = http_client::url(&wanted.url);
-        let url = url.map_err(|what| format!("`{}` {what}", wanted.url));
-        let url = self.take("journal.anchor.url", url);
+        let url = self.take("journal.anchor.url", http_client::configured(&wanted.url));
         let trust = self.certificates("journal.anchor.trust", &wanted.trust);
         Some(anchor::Settings {
             dir: journal.dir.clone(),

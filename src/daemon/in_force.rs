@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Addresses;
 use crate::{
     config::{ClockSource, Config, IssuerConfig, KeyPlace, TokenName, TsuConfig},
+    io::http_client,
     tsa::Accuracy,
 };
 
@@ -175,6 +176,12 @@ fn clock(config: &Config) -> Value {
 fn journal(config: &Config, status: &Value) -> Value {
     let running = status.get("journal").unwrap_or(&Value::Null);
     let anchor = config.journal.anchor.as_ref();
+    let anchor = anchor.and_then(|anchor| http_client::url(&anchor.url).ok());
+    let anchor = anchor.map(|mut url| {
+        // A query may hold a token.
+        url.set_query(None);
+        http_client::shown(&url).to_string()
+    });
     json!({
         "dir": config.journal.dir.display().to_string(),
         "records": running.get("records"),
@@ -183,7 +190,7 @@ fn journal(config: &Config, status: &Value) -> Value {
         "warn_free_bytes": config.journal.warn_free,
         "stop_free_bytes": config.journal.stop_free,
         "publish": config.journal.publish,
-        "anchor": anchor.map(|anchor| anchor.url.split('?').next()),
+        "anchor": anchor,
     })
 }
 

@@ -46,6 +46,19 @@ pub fn url(text: &str) -> Result<Url, String> {
     }
 }
 
+/// The same, of the configuration: what is wrong names the text, but for what stands where a password may.
+pub fn configured(text: &str) -> Result<Url, String> {
+    let shown = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
+    url(text).map_err(|what| format!("`{shown}` {what}"))
+}
+
+/// How people see it: without its password.
+pub fn shown(url: &Url) -> Url {
+    let mut url = url.clone();
+    let _ = url.set_password(None);
+    url
+}
+
 /// A client whose requests take at most `time` in all and follow so many redirects. Build one when it is needed:
 /// the roots are those of that moment.
 pub fn client(time: Duration, redirects: usize) -> Result<Client, HttpError> {
@@ -107,6 +120,17 @@ pub async fn body(mut response: Response, longest: usize) -> Result<Vec<u8>, Htt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let url = url("https://u:p@[::1]:8443/tsa?x=1").unwrap();
+        assert_eq!(shown(&url).as_str(), "https://u@[::1]:8443/tsa?x=1");
+        let wrong = configured("ftp://user:hidden@tsa.example/").unwrap_err();
+        assert!(
+            wrong.starts_with("`tsa.example/` is no http") && !wrong.contains("hidden"),
+            "{wrong}"
+        );
+    }
 
     #[test]
     fn only_urls_that_can_be_asked_are_taken() {

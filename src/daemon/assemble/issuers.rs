@@ -162,10 +162,7 @@ impl Assembly<'_> {
         for place in places {
             read.push(match place {
                 CrlPlace::File(path) => Place::File(path.clone()),
-                CrlPlace::Url(text) => {
-                    let url = http_client::url(text).map_err(|what| format!("`{text}` {what}"));
-                    Place::Url(self.take(field, url)?)
-                }
+                CrlPlace::Url(text) => Place::Url(self.take(field, http_client::configured(text))?),
             });
         }
         Some(read)

@@ -15,7 +15,7 @@ use super::{
     fetch::{Fetched, Validators, fetch},
 };
 use crate::{
-    io::http_client::Url,
+    io::http_client::{self, Url},
     revocation::{Facts, schedule},
     wire::time::Seconds,
 };
@@ -32,11 +32,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
-            Self::Url(url) => {
-                let mut url = url.clone();
-                let _ = url.set_password(None);
-                url.fmt(f)
-            }
+            Self::Url(url) => http_client::shown(url).fmt(f),
         }
     }
 }
