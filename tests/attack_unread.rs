@@ -206,6 +206,8 @@ fn few_descriptors_mean_fewer_connections_and_nothing_else() {
         log.contains("http.connections: 10000 are wanted, but the process may open only 300 files, so that 150 are taken"),
         "{log}"
     );
+    let screen = &gnomon.banner;
+    assert!(screen.contains("limits   150 connections on "), "{screen}");
     is_served(&gnomon);
     let before = process::open_files(gnomon.pid());
     let mut held: Vec<_> = (0..400)

@@ -210,6 +210,7 @@ fn the_start_shows_what_is_in_force_on_one_screen() {
         "  clock    UNPROVEN",
         "  journal  ",
         "  limits   10000 connections on ",
+        " of 64 KiB, write 10s; ",
         "  log      auto, level info, no requests",
     ] {
         assert!(screen.contains(part), "{part}: {screen}");

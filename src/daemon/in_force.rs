@@ -24,8 +24,9 @@ pub struct InForce {
 }
 
 impl InForce {
-    /// `status` is what the appliance tells of itself at this moment (`io::appliance_status`).
-    pub fn new(config: &Config, addresses: &Addresses, status: &Value) -> Self {
+    /// `status` is what the appliance tells of itself at this moment (`io::appliance_status`); `connections`, how many it
+    /// takes, which may be less than is configured.
+    pub fn new(config: &Config, addresses: &Addresses, status: &Value, connections: usize) -> Self {
         let of = |list: &str, kind: &str, name: &str| {
             let all = status.get(list).and_then(Value::as_array);
             let mut all = all.into_iter().flatten();
@@ -47,7 +48,7 @@ impl InForce {
             ("issuers", issuers.collect()),
             ("clock", clock(config)),
             ("journal", journal(config, status)),
-            ("limits", limits(config)),
+            ("limits", limits(config, connections)),
             ("log", log(config)),
         ]);
         let screen = screen(&facts);
@@ -194,14 +195,15 @@ fn journal(config: &Config, status: &Value) -> Value {
     })
 }
 
-fn limits(config: &Config) -> Value {
+fn limits(config: &Config, connections: usize) -> Value {
     let http = &config.http;
     json!({
         "workers": http.workers,
-        "connections": http.connections,
+        "connections": connections,
         "header_timeout": span(http.header_timeout),
         "body_timeout": span(http.body_timeout),
         "body_bytes": http.body,
+        "write_timeout": span(http.write_timeout),
         "grace": span(http.grace),
         "sealed_answers": config.sealed_answers,
     })
@@ -281,12 +283,13 @@ fn screen(facts: &BTreeMap<&'static str, Value>) -> String {
     lines.say(
         "limits",
         format!(
-            "{} connections on {} workers; header {}, body {} of {}; {} to finish at a stop",
+            "{} connections on {} workers; header {}, body {} of {}, write {}; {} to finish at a stop",
             number(limits, "connections"),
             number(limits, "workers"),
             text(limits, "header_timeout"),
             text(limits, "body_timeout"),
             octets(number(limits, "body_bytes")),
+            text(limits, "write_timeout"),
             text(limits, "grace"),
         ),
     );

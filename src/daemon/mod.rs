@@ -92,7 +92,8 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses, InForce)) -> Result<(
     };
     let stopped = match Appliance::start(config, parts, base, sockets, signals) {
         Ok(appliance) => {
-            let in_force = InForce::new(config, &addresses, &appliance.status());
+            let (status, connections) = (appliance.status(), appliance.connections());
+            let in_force = InForce::new(config, &addresses, &status, connections);
             ready(&addresses, in_force);
             systemd::ready();
             let told = appliance.serve_until_told();

@@ -194,6 +194,12 @@ impl Appliance {
         self.standing.operator.load().status.as_json()
     }
 
+    /// How many clients' connections it takes.
+    pub fn connections(&self) -> usize {
+        let [limits, _] = &self.standing.limits;
+        limits.load().connections
+    }
+
     /// Reloads at SIGHUP, and ends at SIGTERM or SIGINT, whose name it gives. Where SIGHUP says that the terminal this was
     /// started from is gone, it ends too.
     pub fn serve_until_told(self) -> io::Result<&'static str> {
