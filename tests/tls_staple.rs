@@ -138,6 +138,22 @@ fn our_own_service_says_what_is_stapled() {
 }
 
 #[test]
+fn a_service_that_cannot_sign_takes_no_staple_away() {
+    let own = folder(MONTH);
+    put(&own.0, "first.pem", "first.key");
+    list(&own.0, "first.pem");
+    let server = Server::serve(own, "", "");
+    wait_for("a staple", || is_good(&server).then_some(()));
+    let ca = Ca::new(server.dir());
+    ca.revoke("ocsp.pem", "superseded");
+    ca.publish(&ca.crl("7FFFFFFF01", &[]));
+    // The stapler is the only one who asks.
+    server.log_says("ocsp: refused: the responder's certificate cannot be used now: ");
+    assert!(is_good(&server));
+    assert!(!server.log().contains("our own OCSP service says"));
+}
+
+#[test]
 fn off_is_off() {
     let own = folder(MONTH);
     put(&own.0, "first.pem", "first.key");

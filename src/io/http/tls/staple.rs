@@ -76,9 +76,12 @@ impl StapleError {
         )
     }
 
-    /// Whether the OCSP service says so itself.
+    /// Whether it is our own OCSP service that is in trouble, and says so itself. What it said before still holds.
     const fn is_told(&self) -> bool {
-        matches!(self, Self::Own(ErrorStatus::TryLater))
+        matches!(
+            self,
+            Self::Own(ErrorStatus::TryLater | ErrorStatus::InternalError)
+        )
     }
 }
 
@@ -252,12 +255,12 @@ impl Stapling {
                 Reply::Sealed(sealed) => sealed,
                 // It has no nonce, so that this does not happen.
                 Reply::Fresh(_) => return Ok(()),
-                Reply::Refused(ErrorStatus::TryLater) => {
-                    return Err(StapleError::Own(ErrorStatus::TryLater));
-                }
                 Reply::Refused(status) => {
-                    self.show(None);
-                    return Err(StapleError::Own(status));
+                    let error = StapleError::Own(status);
+                    if !error.is_told() {
+                        self.show(None);
+                    }
+                    return Err(error);
                 }
             },
         };
