@@ -28,7 +28,7 @@ pub enum Turn<'a, T> {
     Follow(Follower<'a, T>),
 }
 
-/// The one who does the work. Dropping it without landing leaves the followers with nothing.
+/// The one who does the work. Dropping it without landing leaves the followers with nothing: they join anew.
 #[derive(Debug)]
 pub struct Lead<'a, T> {
     flights: &'a Flights<T>,
@@ -153,8 +153,13 @@ mod tests {
     async fn a_lost_leader_strands_nobody() {
         let flights = Flights::new(2);
         let leader = lead(&flights, b"a");
-        let follower = follow(&flights, b"a");
+        let (first, second) = (follow(&flights, b"a"), follow(&flights, b"a"));
         drop(leader);
-        assert_eq!(follower.landed().await, None);
+        assert_eq!((first.landed().await, second.landed().await), (None, None));
+        // One of the two leads, the other follows.
+        let leader = lead(&flights, b"a");
+        let follower = follow(&flights, b"a");
+        leader.land(7);
+        assert_eq!(follower.landed().await, Some(7));
     }
 }

@@ -294,23 +294,26 @@ impl Statuses {
         {
             return Ok(Reply::Sealed(sealed));
         }
-        match self.flights.join(&key).ok_or(Failure::Waiters)? {
-            Turn::Lead(lead) => {
-                let result = match self.take_up(&question, &key) {
-                    Some(sealed) => Ok(sealed),
-                    None => self.sign_sealed(&question, &key).await,
-                };
-                lead.land(match &result {
-                    Ok(sealed) => Ok(Arc::clone(sealed)),
-                    Err(failure) => Err(failure.status()),
-                });
-                result.map(Reply::Sealed)
+        loop {
+            match self.flights.join(&key).ok_or(Failure::Waiters)? {
+                Turn::Lead(lead) => {
+                    let result = match self.take_up(&question, &key) {
+                        Some(sealed) => Ok(sealed),
+                        None => self.sign_sealed(&question, &key).await,
+                    };
+                    lead.land(match &result {
+                        Ok(sealed) => Ok(Arc::clone(sealed)),
+                        Err(failure) => Err(failure.status()),
+                    });
+                    return result.map(Reply::Sealed);
+                }
+                Turn::Follow(follower) => match follower.landed().await {
+                    Some(Ok(sealed)) => return Ok(Reply::Sealed(sealed)),
+                    Some(Err(status)) => return Err(Failure::Followed(status)),
+                    // Whoever led has gone, as a client that hangs up does; one of those who waited leads now.
+                    None => {}
+                },
             }
-            Turn::Follow(follower) => match follower.landed().await {
-                Some(Ok(sealed)) => Ok(Reply::Sealed(sealed)),
-                Some(Err(status)) => Err(Failure::Followed(status)),
-                None => Err(Failure::Sign(SignError::Failed)),
-            },
         }
     }
 
