@@ -38,7 +38,9 @@ pub fn serve(file: &Path, ready: impl FnOnce(&Addresses, InForce)) -> ExitCode {
         }
     };
     daemon::log::begin(&config.log);
-    match daemon::run(&config, ready) {
+    let served = daemon::run(&config, ready);
+    logging::end();
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => {
             for problem in &problems {

@@ -75,6 +75,12 @@ impl Brake {
         let windows = self.0.values_mut();
         windows.filter_map(|window| window.end(now)).collect()
     }
+
+    /// What all have held back, whether they are over or not.
+    pub fn drain(&mut self) -> Vec<Line> {
+        let windows = self.0.drain();
+        windows.filter_map(|(_, window)| window.held()).collect()
+    }
 }
 
 impl Window {
@@ -92,11 +98,16 @@ impl Window {
         if now.saturating_duration_since(self.begun) < WINDOW {
             return None;
         }
-        let old = std::mem::replace(self, Self::new(now));
-        let mut line = old.last?;
-        line.fields.push(("held_back".to_owned(), old.held.into()));
+        let line = std::mem::replace(self, Self::new(now)).held()?;
         // It has cost a line of the new window.
         self.lines = 1;
+        Some(line)
+    }
+
+    /// The last line that was held back, with how many there were.
+    fn held(self) -> Option<Line> {
+        let mut line = self.last?;
+        line.fields.push(("held_back".to_owned(), self.held.into()));
         Some(line)
     }
 }
@@ -144,5 +155,19 @@ mod tests {
         let passed = brake.pass("GN1", line("new"), start + WINDOW);
         assert_eq!(passed.held.unwrap().message, "old");
         assert_eq!(passed.now.unwrap().message, "new");
+    }
+
+    #[test]
+    fn an_end_gives_what_was_held_back_until_then() {
+        let (mut brake, start) = (Brake::default(), Instant::now());
+        let line = |text: &str| Line::new(Level::ERROR, Some("GN1"), text);
+        for number in 0..=LINES + 1 {
+            brake.pass("GN1", line(&number.to_string()), start);
+        }
+        let held = brake.drain();
+        assert_eq!(held.len(), 1);
+        assert_eq!(held[0].message, (LINES + 1).to_string());
+        assert_eq!(held[0].fields, [("held_back".to_owned(), 2.into())]);
+        assert!(brake.drain().is_empty());
     }
 }

@@ -81,6 +81,13 @@ pub fn tick() {
     }
 }
 
+/// To be called when nothing more is served: says what [`brake`] holds back still.
+pub fn end() {
+    if let Some(output) = OUTPUT.get() {
+        output.end();
+    }
+}
+
 /// Says what keeps the appliance from its start: as the other lines where those are for programs, else plainly.
 pub fn refuse_start(problem: &str) {
     match OUTPUT.get() {
@@ -208,8 +215,16 @@ impl Output {
     }
 
     fn tick(&self) {
+        self.write_held(|brake| brake.release(Instant::now()));
+    }
+
+    fn end(&self) {
+        self.write_held(Brake::drain);
+    }
+
+    fn write_held(&self, held: impl FnOnce(&mut Brake) -> Vec<Line>) {
         let mut brake = self.brake.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = brake.release(Instant::now());
+        let held = held(&mut brake);
         drop(brake);
         held.iter().for_each(|line| self.write(line));
     }
