@@ -186,38 +186,49 @@ impl Stapling {
 
     async fn keep(mut self) -> Infallible {
         loop {
-            self.look(wall_clock()).await;
-            tokio::time::sleep(LOOK).await;
+            self.look().await;
+            tokio::time::sleep(LOOK.min(self.left())).await;
         }
     }
 
-    async fn look(&mut self, now: Seconds) {
+    async fn look(&mut self) {
         let pair = self.identity.pair.load_full();
         if !Arc::ptr_eq(&pair, &self.pair) {
             let (identity, metrics) = (Arc::clone(&self.identity), Arc::clone(&self.metrics));
-            *self = Self::new(identity, self.statuses.take(), metrics, now);
+            *self = Self::new(identity, self.statuses.take(), metrics, wall_clock());
         }
-        match self.renew(now).await {
-            Ok(()) => {}
-            Err(error) => self.failed(&error),
-        }
-        if matches!(self.shown, Some((_, end)) if end <= now) {
+        if self.left().is_zero() {
             self.show(None);
+        }
+        // What is not there when the old one ends is asked for again without it.
+        match tokio::time::timeout(self.left(), self.renew()).await {
+            Ok(Ok(())) | Err(_) => {}
+            Ok(Err(error)) => self.failed(&error),
         }
     }
 
-    async fn renew(&mut self, now: Seconds) -> Result<(), StapleError> {
+    /// For how long what is shown may be shown, or for ever where nothing is.
+    fn left(&self) -> Duration {
+        let Some((_, end)) = &self.shown else {
+            return Duration::MAX;
+        };
+        let end = UNIX_EPOCH + Duration::from_secs(end.get());
+        end.duration_since(SystemTime::now()).unwrap_or_default()
+    }
+
+    async fn renew(&mut self) -> Result<(), StapleError> {
         let pair = Arc::clone(&self.pair);
         let [own, above @ ..] = pair.chain.as_slice() else {
             return Ok(());
         };
         if let (Some(statuses), Some(issuer)) = (self.statuses.clone(), self.issuer.clone()) {
-            return self.renew_by_own(&statuses, own, &issuer, now).await;
+            return self.renew_by_own(&statuses, own, &issuer).await;
         }
-        if now < self.due {
+        if wall_clock() < self.due {
             return Ok(());
         }
-        let fetched = fetch(own, above.first(), now).await;
+        let fetched = fetch(own, above.first()).await;
+        let now = wall_clock();
         let after = match &fetched {
             Ok((_, holds)) => {
                 let (shortest, longest) = INTERVAL;
@@ -246,7 +257,6 @@ impl Stapling {
         statuses: &Statuses,
         own: &Certificate,
         issuer: &Certificate,
-        now: Seconds,
     ) -> Result<(), StapleError> {
         let request = ocsp_client::request(own, issuer);
         let sealed = match statuses.sealed(&request) {
@@ -267,7 +277,7 @@ impl Stapling {
         if matches!(&self.shown, Some((shown, _)) if *shown == sealed.body) {
             return Ok(());
         }
-        let holds = verify::verify(&sealed.body, own, issuer, now);
+        let holds = verify::verify(&sealed.body, own, issuer, wall_clock());
         let holds = holds.inspect_err(|_| self.show(None))?;
         self.show(Some((sealed.body.to_vec(), holds.until)));
         Ok(())
@@ -317,7 +327,6 @@ impl Stapling {
 async fn fetch(
     own: &Certificate,
     issuer: Option<&Certificate>,
-    now: Seconds,
 ) -> Result<(Vec<u8>, Holds), StapleError> {
     let url = ocsp_client::responder(own).ok_or(StapleError::NoResponder)?;
     let issuer = issuer.filter(|issuer| own.is_issued_by(issuer));
@@ -331,6 +340,6 @@ async fn fetch(
         .await
         .map_err(HttpError::from)?;
     let response = http_client::body(response, LONGEST).await?;
-    let holds = verify::verify(&response, own, issuer, now)?;
+    let holds = verify::verify(&response, own, issuer, wall_clock())?;
     Ok((response, holds))
 }
