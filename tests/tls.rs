@@ -268,6 +268,30 @@ fn a_certificate_that_runs_out_is_told_once() {
 }
 
 #[test]
+fn a_reload_that_names_another_pair_is_the_end_of_what_was_said() {
+    for (ends, trouble) in [
+        (MONTH, "does not belong to the first certificate"),
+        (15, "the certificate of CN=first ended at "),
+    ] {
+        let server = Server::start(ends, "");
+        let dir = server.dir();
+        ServerCa::new(dir).issue("second", MONTH, &P256);
+        if ends == MONTH {
+            put(dir, "second.pem", "first.key");
+        }
+        server.log_says(trouble);
+        let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+        let config = config
+            .replace("\"tls.pem\"", "\"second.pem\"")
+            .replace("\"tls.key\"", "\"second.key\"");
+        fs::write(dir.join("gnomon.toml"), config).unwrap();
+        server.gnomon.signal("HUP");
+        server.log_says("GN1503 tls: the certificate of CN=second is in force, until ");
+        assert!(server.serves("second"));
+    }
+}
+
+#[test]
 fn what_is_wrong_with_the_pair_is_said_by_its_field() {
     let (dir, plain, _) = folder(MONTH);
     let ca = ServerCa::new(&dir);

@@ -127,14 +127,33 @@ fn our_own_service_says_what_is_stapled() {
     let said = server.curl(&["--cert-status"]);
     assert!(!said.contains("200 HTTP/"), "{said}");
 
-    // And one that is on no list has none.
+    // A new certificate is its cure, and said to be.
     ServerCa::new(dir).issue("third", MONTH, &P256);
-    put(dir, "third.pem", "third.key");
-    server.log_says("the certificate of CN=third: our own OCSP service says `unauthorized` of it");
-    assert!(server.serves("third") && has_none(&server));
     list(dir, "third.pem");
-    wait_for("the third's", || is_good(&server).then_some(()));
-    server.log_says("tls.staple: stapled again, until ");
+    put(dir, "third.pem", "third.key");
+    wait_for("the third's", || {
+        (server.serves("third") && is_good(&server)).then_some(())
+    });
+    let ends = || {
+        server
+            .log()
+            .matches("tls.staple: stapled again, until ")
+            .count()
+    };
+    wait_for("the end of it", || (ends() == 1).then_some(()));
+
+    // And one that is on no list has none. A reload neither says it again nor keeps its end back.
+    ServerCa::new(dir).issue("fourth", MONTH, &P256);
+    put(dir, "fourth.pem", "fourth.key");
+    let unlisted = "the certificate of CN=fourth: our own OCSP service says `unauthorized` of it";
+    server.log_says(unlisted);
+    assert!(server.serves("fourth") && has_none(&server));
+    server.gnomon.signal("HUP");
+    server.log_says("reload: in force");
+    list(dir, "fourth.pem");
+    wait_for("the fourth's", || is_good(&server).then_some(()));
+    wait_for("the end of it", || (ends() == 2).then_some(()));
+    assert_eq!(server.log().matches(unlisted).count(), 1);
 }
 
 #[test]

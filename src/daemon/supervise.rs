@@ -403,9 +403,7 @@ impl Running {
 
     /// Has the certificate for TLS stapled to by the generation in force, unless it wants none.
     pub fn staple(&mut self) -> io::Result<()> {
-        if let Some(stapler) = self.stapler.take() {
-            stapler.stop();
-        }
+        let told = self.stapler.take().map(Stapler::stop).unwrap_or_default();
         let wanted = self.generation.config.tls.as_ref();
         let wanted = wanted.is_some_and(|tls| tls.staple);
         let metrics = &self.world.metrics;
@@ -415,10 +413,11 @@ impl Running {
         };
         if wanted {
             let statuses = self.generation.public.statuses.clone();
-            let stapler = Stapler::begin(Arc::clone(identity), statuses, Arc::clone(metrics))?;
-            self.stapler = Some(stapler);
+            let (identity, metrics) = (Arc::clone(identity), Arc::clone(metrics));
+            self.stapler = Some(Stapler::begin(identity, statuses, metrics, told)?);
         } else {
             identity.show_bare();
+            told.end();
         }
         Ok(())
     }

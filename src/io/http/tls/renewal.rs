@@ -82,22 +82,12 @@ impl Renewal {
     fn look(&mut self, now: Seconds) {
         let before = self.identity.pair.load_full();
         let stamps = before.files.stamps();
-        if stamps == before.stamps {
-            self.told = None;
-        } else {
+        // The old files may be back, or a reload may have taken up new ones.
+        let mut is_over = stamps == before.stamps && self.told.is_some();
+        if stamps != before.stamps {
             // Again each second while it fails: a certificate may only be valid later.
             match self.identity.renew(now) {
-                Ok(()) => {
-                    self.told = None;
-                    let pair = self.identity.pair.load();
-                    tracing::info!(
-                        code = code::TLS_PAIR,
-                        "{}: the certificate of {} is in force, until {}",
-                        self.section,
-                        pair.subject,
-                        pair.not_after
-                    );
-                }
+                Ok(()) => is_over = true,
                 // The two files change one after the other, so what is not yet still may be about to be right.
                 Err(_) if stamps != self.seen => {}
                 Err(error) => {
@@ -114,6 +104,17 @@ impl Renewal {
         }
         self.seen = stamps;
         let pair = self.identity.pair.load();
+        is_over |= now <= pair.not_after && self.ended.take().is_some();
+        if is_over {
+            self.told = None;
+            tracing::info!(
+                code = code::TLS_PAIR,
+                "{}: the certificate of {} is in force, until {}",
+                self.section,
+                pair.subject,
+                pair.not_after
+            );
+        }
         if now > pair.not_after && self.ended != Some(pair.not_after) {
             self.ended = Some(pair.not_after);
             tracing::error!(

@@ -89,14 +89,23 @@ impl StapleError {
 #[derive(Debug)]
 pub struct Stapler {
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Told>,
+}
+
+/// What was said so far, which outlives certificates and reloads: what does not change is said once, and its end too.
+#[derive(Debug, Default)]
+pub struct Told {
+    last: Option<String>,
+    is_trouble: bool,
 }
 
 impl Stapler {
+    /// `told`: by the one before it.
     pub fn begin(
         identity: Arc<Identity>,
         statuses: Option<Arc<Statuses>>,
         metrics: Arc<Metrics>,
+        told: Told,
     ) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -104,7 +113,7 @@ impl Stapler {
             .build()?;
         let thread = std::thread::Builder::new().name("staple".into());
         let thread = thread.spawn(move || {
-            let stapling = Stapling::new(identity, statuses, metrics, wall_clock());
+            let mut stapling = Stapling::new(identity, statuses, metrics, told);
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
@@ -113,14 +122,24 @@ impl Stapler {
             });
             // A host name that is being looked up is left behind.
             runtime.shutdown_background();
+            stapling.told
         })?;
         Ok(Self { stop, thread })
     }
 
-    /// Ends it at once; a request under way is dropped.
-    pub fn stop(self) {
+    /// Ends it at once; a request under way is dropped. Gives what was said.
+    pub fn stop(self) -> Told {
         drop(self.stop);
-        let _ = self.thread.join();
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+impl Told {
+    /// Nothing is to be stapled any more.
+    pub fn end(self) {
+        if self.is_trouble {
+            tracing::info!(code = code::STAPLE, "tls.staple: off");
+        }
     }
 }
 
@@ -143,7 +162,7 @@ struct Stapling {
     /// When a responder elsewhere is asked next, and the pause after a failure.
     due: Seconds,
     pause: u64,
-    told: Option<String>,
+    told: Told,
 }
 
 impl Stapling {
@@ -151,7 +170,7 @@ impl Stapling {
         identity: Arc<Identity>,
         statuses: Option<Arc<Statuses>>,
         metrics: Arc<Metrics>,
-        now: Seconds,
+        told: Told,
     ) -> Self {
         let pair = identity.pair.load_full();
         let issuers = statuses.as_ref().map(|statuses| statuses.issuers().all());
@@ -164,7 +183,7 @@ impl Stapling {
         let stapled = pair.shown.stapled();
         let shown = stapled.and_then(|response| {
             let issuer = issuer.as_ref().or_else(|| pair.chain.get(1))?;
-            let holds = verify::verify(&response, own?, issuer, now).ok()?;
+            let holds = verify::verify(&response, own?, issuer, wall_clock()).ok()?;
             Some((response, holds.until))
         });
         if shown.is_none() {
@@ -180,11 +199,11 @@ impl Stapling {
             shown,
             due: Seconds::EPOCH,
             pause: RETRY.0,
-            told: None,
+            told,
         }
     }
 
-    async fn keep(mut self) -> Infallible {
+    async fn keep(&mut self) -> Infallible {
         loop {
             self.look().await;
             tokio::time::sleep(LOOK.min(self.left())).await;
@@ -195,7 +214,8 @@ impl Stapling {
         let pair = self.identity.pair.load_full();
         if !Arc::ptr_eq(&pair, &self.pair) {
             let (identity, metrics) = (Arc::clone(&self.identity), Arc::clone(&self.metrics));
-            *self = Self::new(identity, self.statuses.take(), metrics, wall_clock());
+            let told = std::mem::take(&mut self.told);
+            *self = Self::new(identity, self.statuses.take(), metrics, told);
         }
         if self.left().is_zero() {
             self.show(None);
@@ -288,7 +308,7 @@ impl Stapling {
             return;
         }
         if let Some((_, until)) = &response
-            && self.told.take().is_some()
+            && std::mem::take(&mut self.told).is_trouble
         {
             tracing::info!(
                 code = code::STAPLE,
@@ -304,22 +324,22 @@ impl Stapling {
 
     /// Said once as long as it is the same.
     fn failed(&mut self, error: &StapleError) {
-        let said = error.to_string();
-        if error.is_told() || self.told.as_ref() == Some(&said) {
+        let said = format!("the certificate of {}: {error}", self.pair.subject);
+        if error.is_told() || self.told.last.as_ref() == Some(&said) {
             return;
         }
-        let subject = &self.pair.subject;
-        if error.is_by_nature() {
-            tracing::info!(
-                "tls.staple: nothing is stapled to the certificate of {subject}: {said}"
-            );
+        let is_trouble = !error.is_by_nature();
+        if is_trouble {
+            tracing::warn!(code = code::STAPLE, "tls.staple: {said}");
         } else {
-            tracing::warn!(
-                code = code::STAPLE,
-                "tls.staple: the certificate of {subject}: {said}"
-            );
+            // The end of what the certificate before it was in.
+            let code = self.told.is_trouble.then_some(code::STAPLE);
+            tracing::info!(code, "tls.staple: nothing is stapled: {said}");
         }
-        self.told = Some(said);
+        self.told = Told {
+            last: Some(said),
+            is_trouble,
+        };
     }
 }
 
