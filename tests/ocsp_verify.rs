@@ -29,6 +29,35 @@ fn asked(gnomon: &Gnomon, name: &str) -> Vec<u8> {
         .body
 }
 
+/// The line of `openssl ca`'s index about a certificate that is not revoked.
+fn entry(certificate: &Certificate) -> String {
+    let serial = hex::encode_upper(certificate.serial());
+    let serial = serial.trim_start_matches("00");
+    format!("V\t350101000000Z\t\t{serial}\tunknown\t/CN=good\n")
+}
+
+/// What OpenSSL says to `request.der` by this index, signed by a certificate and key of these names.
+fn responded(dir: &Folder, index: &str, signer: (&str, &str), options: &[&str]) -> Vec<u8> {
+    fs::write(dir.join("other.txt"), index).unwrap();
+    let path = |name: &str| dir.path(name);
+    let (request, index, ca) = (path("request.der"), path("other.txt"), path("issuing.pem"));
+    let (certificate, key) = (
+        path(&format!("{}.pem", signer.0)),
+        path(&format!("{}.key", signer.1)),
+    );
+    let out = path("response.der");
+    run(
+        "openssl",
+        &[
+            &["ocsp", "-reqin", &request, "-index", &index, "-CA", &ca][..],
+            &["-rsigner", &certificate, "-rkey", &key, "-respout", &out],
+            options,
+        ]
+        .concat(),
+    );
+    fs::read(dir.join("response.der")).unwrap()
+}
+
 #[test]
 fn only_what_was_signed_holds_and_only_in_its_time() {
     let gnomon = Gnomon::demo();
@@ -88,13 +117,9 @@ fn openssl_reads_our_requests_and_we_its_responses() {
         ocsp_client::request(&good, &issuer),
     )
     .unwrap();
-    let path = |name: &str| dir.path(name);
     Ca::new(dir);
-    let serial = hex::encode_upper(good.serial());
-    let entry = format!(
-        "V\t350101000000Z\t\t{}\tunknown\t/CN=good\n",
-        serial.trim_start_matches("00")
-    );
+    let entry = entry(&good);
+    let minutes = ["-nmin", "5"];
     for (index, signer, expected) in [
         (entry.as_str(), "issuing", Ok(())),
         (&entry, "ocsp", Ok(())),
@@ -102,52 +127,12 @@ fn openssl_reads_our_requests_and_we_its_responses() {
         (&entry, "good", Err(VerifyError::Signer)),
         ("", "ocsp", Err(VerifyError::Unknown)),
     ] {
-        fs::write(dir.join("other.txt"), index).unwrap();
-        run(
-            "openssl",
-            &[
-                "ocsp",
-                "-reqin",
-                &path("request.der"),
-                "-index",
-                &path("other.txt"),
-                "-CA",
-                &path("issuing.pem"),
-                "-rsigner",
-                &path(&format!("{signer}.pem")),
-                "-rkey",
-                &path(&format!("{signer}.key")),
-                "-nmin",
-                "5",
-                "-respout",
-                &path("response.der"),
-            ],
-        );
-        let response = fs::read(dir.join("response.der")).unwrap();
+        let response = responded(dir, index, (signer, signer), &minutes);
         let judged = verify(&response, &good, &issuer, now());
         assert_eq!(judged.map(|_| ()), expected, "{signer}");
     }
     // Without a nextUpdate nobody knows when to let it go.
-    fs::write(dir.join("other.txt"), &entry).unwrap();
-    run(
-        "openssl",
-        &[
-            "ocsp",
-            "-reqin",
-            &path("request.der"),
-            "-index",
-            &path("other.txt"),
-            "-CA",
-            &path("issuing.pem"),
-            "-rsigner",
-            &path("ocsp.pem"),
-            "-rkey",
-            &path("ocsp.key"),
-            "-respout",
-            &path("response.der"),
-        ],
-    );
-    let response = fs::read(dir.join("response.der")).unwrap();
+    let response = responded(dir, &entry, ("ocsp", "ocsp"), &[]);
     assert_eq!(
         verify(&response, &good, &issuer, now()),
         Err(VerifyError::Endless)
