@@ -81,7 +81,8 @@ where
         let respond = self.respond;
         let service = service_fn(move |request| {
             let counted = UnderWay::new(&under_way);
-            let answer = respond(request);
+            // Apart, so that an answer that waits for its client does not hold the room that finding it took.
+            let answer = Box::pin(respond(request));
             async move {
                 let answer = answer.await;
                 drop(counted);
