@@ -9,7 +9,7 @@ use gnomon::{
     ocsp::verify::{VerifyError, verify},
     wire::{certificate::Certificate, ocsp_client, time::Seconds},
 };
-use support::{Folder, Gnomon, ca::Ca, run};
+use support::{Folder, Gnomon, ca::Ca, prepare, run};
 
 fn certificate(dir: &Folder, name: &str) -> Certificate {
     let content = fs::read(dir.join(name)).unwrap();
@@ -131,10 +131,70 @@ fn openssl_reads_our_requests_and_we_its_responses() {
         let judged = verify(&response, &good, &issuer, now());
         assert_eq!(judged.map(|_| ()), expected, "{signer}");
     }
+    // It is named by its key where that is wanted.
+    let by_key = [&minutes[..], &["-resp_key_id"]].concat();
+    let response = responded(dir, &entry, ("ocsp", "ocsp"), &by_key);
+    assert!(verify(&response, &good, &issuer, now()).is_ok());
     // Without a nextUpdate nobody knows when to let it go.
     let response = responded(dir, &entry, ("ocsp", "ocsp"), &[]);
     assert_eq!(
         verify(&response, &good, &issuer, now()),
         Err(VerifyError::Endless)
     );
+}
+
+#[test]
+fn a_responder_whose_certificate_has_ended_is_not_heard() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let ca = Ca::new(&dir);
+    ca.responder("own", "P-256");
+    let path = |name: &str| dir.path(name);
+    let (issuer, good) = (
+        certificate(&dir, "issuing.pem"),
+        certificate(&dir, "good.pem"),
+    );
+    fs::write(
+        dir.join("request.der"),
+        ocsp_client::request(&good, &issuer),
+    )
+    .unwrap();
+    // The same key in a certificate that is over, and under another name.
+    run(
+        "openssl",
+        &[
+            "req",
+            "-new",
+            "-key",
+            &path("own.key"),
+            "-subj",
+            "/CN=ended",
+            "-out",
+            &path("ended.csr"),
+        ],
+    );
+    let (ca, key) = (path("issuing.pem"), path("issuing.key"));
+    run(
+        "faketime",
+        &[
+            &["2020-01-01", "openssl", "x509", "-req", "-days", "30"][..],
+            &["-in", &path("ended.csr"), "-CA", &ca, "-CAkey", &key],
+            &["-extfile", &path("own.ext"), "-out", &path("ended.pem")],
+        ]
+        .concat(),
+    );
+    let judged = |signer: &str, options: &[&str]| {
+        let options = [&["-nmin", "5"], options].concat();
+        let response = responded(&dir, &entry(&good), (signer, "own"), &options);
+        verify(&response, &good, &issuer, now()).map(|_| ())
+    };
+    assert_eq!(judged("own", &[]), Ok(()));
+    assert_eq!(judged("ended", &[]), Err(VerifyError::Signer));
+    // The other certificate of the key beside it helps only where the response is by the key.
+    let own = path("own.pem");
+    assert_eq!(
+        judged("ended", &["-rother", &own]),
+        Err(VerifyError::Signer)
+    );
+    assert_eq!(judged("ended", &["-rother", &own, "-resp_key_id"]), Ok(()));
 }

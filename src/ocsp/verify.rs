@@ -2,8 +2,9 @@
 //! whom it may be said, and for how long.
 
 use crate::wire::{
+    algorithm::DigestAlgorithm,
     certificate::Certificate,
-    ocsp_client::{Response, ResponseError, Single},
+    ocsp_client::{ResponderId, Response, ResponseError, Single},
     ocsp_response::CertStatus,
     oid,
     time::Seconds,
@@ -88,7 +89,13 @@ fn is_signed(response: &Response<'_>, issuer: &Certificate, now: Seconds) -> boo
         return false;
     };
     let holds = |signer: &Certificate| {
-        algorithm.verify(signer.public_key(), response.data, response.signature)
+        let is_named = match response.responder {
+            ResponderId::Name(name) => name == signer.subject(),
+            ResponderId::KeyHash(hash) => {
+                hash == signer.public_key().key_hash(DigestAlgorithm::Sha1).as_ref()
+            }
+        };
+        is_named && algorithm.verify(signer.public_key(), response.data, response.signature)
     };
     let is_responder = |one: &Certificate| {
         let usages = one.extended_key_usage().unwrap_or_default().1;

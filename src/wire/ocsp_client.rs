@@ -57,6 +57,8 @@ pub enum ResponseError {
     Status(&'static str),
     #[error("the response is of another type than basic")]
     Type,
+    #[error("the response has a critical extension that is not known here")]
+    Extension,
 }
 
 /// A successful response of the basic type.
@@ -69,7 +71,17 @@ pub struct Response<'a> {
     pub signature: &'a [u8],
     /// Encodings, as they came.
     pub certificates: Vec<&'a [u8]>,
+    pub responder: ResponderId<'a>,
     pub singles: Vec<Single<'a>>,
+}
+
+/// Whose the response says that it is (RFC 6960 4.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponderId<'a> {
+    /// A Name's encoding.
+    Name(&'a [u8]),
+    /// The SHA-1 of the public key.
+    KeyHash(&'a [u8]),
 }
 
 /// What is said of one certificate.
@@ -109,33 +121,66 @@ impl<'a> Response<'a> {
             }
         }
         basic.finish()?;
+        let (responder, singles) = said(data)?;
         Ok(Self {
             data: data.raw,
             algorithm,
             signature,
             certificates,
-            singles: singles(data)?,
+            responder,
+            singles,
         })
     }
 }
 
 /// Out of ResponseData.
-fn singles(data: Element<'_>) -> Result<Vec<Single<'_>>, DerError> {
+fn said(data: Element<'_>) -> Result<(ResponderId<'_>, Vec<Single<'_>>), ResponseError> {
+    const BY_NAME: u8 = tag::context_constructed(1);
+    const BY_KEY: u8 = tag::context_constructed(2);
     let mut fields = data.reader();
     fields.optional(tag::context_constructed(0))?;
-    // ResponderID, by name or by key: whose key it is shows when the signature is verified.
-    fields.next_element()?;
+    let responder = fields.next_element()?;
+    let responder = match responder.tag {
+        BY_NAME => ResponderId::Name(responder.value),
+        BY_KEY => {
+            let hash = Reader::whole(responder.value, tag::OCTET_STRING)?;
+            ResponderId::KeyHash(hash.value)
+        }
+        _ => return Err(DerError::UnexpectedTag.into()),
+    };
     fields.expect(tag::GENERALIZED_TIME)?;
     let mut list = fields.expect(tag::SEQUENCE)?.reader();
     let mut singles = Vec::new();
     while !list.is_empty() {
         singles.push(Single::read(list.expect(tag::SEQUENCE)?)?);
     }
-    Ok(singles)
+    none_critical(fields)?;
+    Ok((responder, singles))
+}
+
+/// Extensions in an explicit [1], to the end: none here changes what a response means, so that no critical one is
+/// known (RFC 6960 4.4).
+fn none_critical(mut fields: Reader<'_>) -> Result<(), ResponseError> {
+    let extensions = fields.optional(tag::context_constructed(1))?;
+    fields.finish()?;
+    let Some(explicit) = extensions else {
+        return Ok(());
+    };
+    let mut list = Reader::whole(explicit.value, tag::SEQUENCE)?.reader();
+    while !list.is_empty() {
+        let mut extension = list.expect(tag::SEQUENCE)?.reader();
+        extension.oid()?;
+        if extension.peek() == Some(tag::BOOLEAN) && extension.boolean()? {
+            return Err(ResponseError::Extension);
+        }
+        extension.expect(tag::OCTET_STRING)?;
+        extension.finish()?;
+    }
+    Ok(())
 }
 
 impl<'a> Single<'a> {
-    fn read(element: Element<'a>) -> Result<Self, DerError> {
+    fn read(element: Element<'a>) -> Result<Self, ResponseError> {
         const GOOD: u8 = tag::context(0);
         const REVOKED: u8 = tag::context_constructed(1);
         const UNKNOWN: u8 = tag::context(2);
@@ -158,13 +203,14 @@ impl<'a> Single<'a> {
                 };
                 CertStatus::Revoked { time, reason }
             }
-            _ => return Err(DerError::UnexpectedTag),
+            _ => return Err(DerError::UnexpectedTag.into()),
         };
         let this_update = time(fields.expect(tag::GENERALIZED_TIME)?)?;
         let next_update = match fields.optional(tag::context_constructed(0))? {
             Some(explicit) => Some(time(Reader::whole(explicit.value, tag::GENERALIZED_TIME)?)?),
             None => None,
         };
+        none_critical(fields)?;
         Ok(Self {
             cert_id,
             status,
@@ -188,5 +234,55 @@ const fn name(status: &[u8]) -> &'static str {
         [5] => "sigRequired",
         [6] => "unauthorized",
         _ => "an unknown status",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A response with these extensions of the whole and of its one status.
+    fn response(of_all: &[u8], of_one: &[u8]) -> Vec<u8> {
+        let sequence = |parts: &[&[u8]]| tlv::wrap(tag::SEQUENCE, parts);
+        let object = tlv::wrap(tag::OID, &[oid::OCSP_BASIC.as_bytes()]);
+        let sha1 = DigestAlgorithm::Sha1.identifier();
+        let octets = tlv::wrap(tag::OCTET_STRING, &[&[0; 20]]);
+        let serial = tlv::wrap(tag::INTEGER, &[&[1]]);
+        let cert_id = sequence(&[&sha1, &octets, &octets, &serial]);
+        let time = tlv::wrap(tag::GENERALIZED_TIME, &[b"20270101000000Z"]);
+        let good = [tag::context(0), 0];
+        let single = sequence(&[&cert_id, &good, &time, of_one]);
+        let by_key = tlv::wrap(tag::context_constructed(2), &[&octets]);
+        let data = sequence(&[&by_key, &time, &sequence(&[&single]), of_all]);
+        let algorithm = SignatureAlgorithm::EcdsaSha256.identifier();
+        let signature = tlv::wrap(tag::BIT_STRING, &[&[0, 1]]);
+        let basic = sequence(&[&data, &algorithm, &signature]);
+        let bytes = sequence(&[&object, &tlv::wrap(tag::OCTET_STRING, &[&basic])]);
+        let bytes = tlv::wrap(tag::context_constructed(0), &[&bytes]);
+        sequence(&[&[tag::ENUMERATED, 1, 0], &bytes])
+    }
+
+    fn extensions(critical: &[u8]) -> Vec<u8> {
+        let id = tlv::wrap(tag::OID, &[oid::OCSP_NONCE.as_bytes()]);
+        let value = tlv::wrap(tag::OCTET_STRING, &[&[4, 0]]);
+        let one = tlv::wrap(tag::SEQUENCE, &[&id, critical, &value]);
+        let list = tlv::wrap(tag::SEQUENCE, &[&one]);
+        tlv::wrap(tag::context_constructed(1), &[&list])
+    }
+
+    #[test]
+    fn a_critical_extension_is_refused_and_others_are_passed_over() {
+        let (plain, critical) = (extensions(&[]), extensions(&[tag::BOOLEAN, 1, 0xff]));
+        for (of_all, of_one) in [(&[][..], &[][..]), (&plain, &plain)] {
+            let response = response(of_all, of_one);
+            let read = Response::parse(&response).unwrap();
+            assert_eq!(read.responder, ResponderId::KeyHash(&[0; 20]));
+            assert_eq!(read.singles.len(), 1);
+        }
+        for (of_all, of_one) in [(&critical, &plain), (&plain, &critical)] {
+            let response = response(of_all, of_one);
+            let refused = Response::parse(&response).unwrap_err();
+            assert_eq!(refused, ResponseError::Extension);
+        }
     }
 }
