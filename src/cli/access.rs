@@ -22,6 +22,9 @@ use crate::{
 /// The longest line that is taken for a password, in octets.
 const LONGEST_PASSWORD: usize = 512;
 
+/// ^C, where it is not what it does.
+const INTERRUPT: char = '\u{3}';
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Read a password from standard input, and print the line for a file of `users`.
@@ -90,7 +93,10 @@ fn asked(prompt: &str) -> Result<Zeroizing<String>, String> {
     let shown = shown.map_err(|error| format!("the terminal cannot be asked: {error}"))?;
     if let Some(shown) = &shown {
         let mut hidden = shown.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
+        // Nor does it end the program at ^C, which would leave it so (as getpass(3)).
+        hidden
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ISIG);
         let set = tcsetattr(&input, OptionalActions::Flush, &hidden);
         set.map_err(|error| format!("the terminal cannot be kept from showing it: {error}"))?;
         eprint!("{prompt}");
@@ -103,6 +109,9 @@ fn asked(prompt: &str) -> Result<Zeroizing<String>, String> {
         eprintln!();
     }
     read.map_err(|error| format!("standard input: {error}"))?;
+    if shown.is_some() && line.contains(INTERRUPT) {
+        return Err("interrupted; nothing was made".into());
+    }
     let password = line.trim_end_matches(['\r', '\n']);
     if password.len() > LONGEST_PASSWORD {
         return Err("the password is longer than 512 octets".into());
