@@ -13,7 +13,7 @@ use std::{
 use support::{
     Folder,
     ca::Ca,
-    free_port, gnomon,
+    free_port, gnomon, http,
     https::{MONTH, P256, RSA, Server, folder, put},
     run, said,
     server_certificate::ServerCa,
@@ -178,12 +178,17 @@ fn off_is_off() {
     put(&own.0, "first.pem", "first.key");
     list(&own.0, "first.pem");
     let server = Server::serve(own, "", "staple = \"off\"");
+    assert!(has_none(&server));
     // By then the other thread would have stapled, which looks as often.
     ServerCa::new(server.dir()).issue("second", MONTH, &P256);
     list(server.dir(), "second.pem");
     put(server.dir(), "second.pem", "second.key");
     wait_for("the second pair", || server.serves("second").then_some(()));
     assert!(has_none(&server));
+    let request = b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    let metrics = String::from_utf8(http(server.gnomon.admin, request).body).unwrap();
+    assert!(metrics.contains("gnomon_tls_end_timestamp_seconds"));
+    assert!(!metrics.contains("gnomon_tls_staple_end_timestamp_seconds"));
 }
 
 #[test]
