@@ -6,36 +6,16 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use support::{
     Gnomon,
     access::{Setup, curl, is_token, stamp},
-    free_port, run, wait_for,
+    free_port,
+    server::{self, Server},
 };
-
-/// A server that is stopped with its holder.
-struct Server(Child);
-
-impl Server {
-    fn start(mut command: Command, address: SocketAddr) -> Self {
-        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-        wait_for("the proxy", || {
-            assert!(child.try_wait().unwrap().is_none(), "it ended");
-            TcpStream::connect(address).ok()
-        });
-        Self(child)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        run("kill", &["-TERM", &self.0.id().to_string()]);
-        let _ = self.0.wait();
-    }
-}
 
 /// Only 192.0.2.0/24 may ask, and these lines say how that can be known.
 fn only_from_afar(lines: &str) -> Setup {
@@ -101,21 +81,13 @@ fn nginx_says_who_its_clients_are() {
         .rule("here", "addresses = [\"127.0.0.2\"]\nrate = \"1/h\"")
         .http("access = \"here\"\nforwarded_from = [\"127.0.0.1\"]")
         .serve();
-    let (address, root) = (free_port(), gnomon.dir.path(""));
-    let config = format!(
-        "daemon off; worker_processes 1; pid {root}nginx.pid; error_log {root}nginx.log;\n\
-         events {{}}\nhttp {{ access_log off;\n\
-         client_body_temp_path {root}b; proxy_temp_path {root}p; fastcgi_temp_path {root}f;\n\
-         uwsgi_temp_path {root}u; scgi_temp_path {root}s;\n\
-         server {{ listen {address}; location / {{ proxy_pass http://{};\n\
-         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }} }}\n",
+    let address = free_port();
+    let site = format!(
+        "server {{ listen {address}; location / {{ proxy_pass http://{};\n\
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }}\n",
         gnomon.listen
     );
-    let (file, log) = (gnomon.dir.path("nginx.conf"), gnomon.dir.path("nginx.log"));
-    fs::write(&file, config).unwrap();
-    let mut command = Command::new("nginx");
-    command.args(["-p", &root, "-c", &file, "-e", &log]);
-    let _server = Server::start(command, address);
+    let _server = server::nginx(&gnomon.dir, &site, address);
     let url = format!("http://{address}/");
     let from = |options: &[&str]| {
         let options = [&[&*url], options].concat();

@@ -8,7 +8,6 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -18,8 +17,10 @@ use gnomon::{
     wire::certificate::Certificate,
 };
 use support::{
-    Folder, Gnomon, free_port, gnomon, http, prepare, run, stamps::verify, text, timestamp_query,
-    wait_for,
+    Folder, Gnomon, free_port, gnomon, http, prepare, run,
+    server::{self, Server},
+    stamps::verify,
+    text, timestamp_query, wait_for,
 };
 
 const FAILURES: &str = "gnomon_journal_anchor_failures_total";
@@ -261,20 +262,9 @@ fn a_tsa_that_hangs_does_not_delay_the_end() {
     assert!(status.success() && told.elapsed() < Duration::from_secs(15));
 }
 
-/// nginx in front of a TSA, stopped with its holder.
-struct Proxy(Child);
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = Command::new("kill")
-            .args(["-TERM", &self.0.id().to_string()])
-            .status();
-        let _ = self.0.wait();
-    }
-}
-
-fn tls_in_front_of(gnomon: &Gnomon) -> (Proxy, SocketAddr) {
-    let (address, root) = (free_port(), gnomon.dir.path(""));
+/// nginx in front of a TSA.
+fn tls_in_front_of(gnomon: &Gnomon) -> (Server, SocketAddr) {
+    let address = free_port();
     let (key, pem) = (gnomon.dir.path("tls.key"), gnomon.dir.path("tls.pem"));
     run(
         "openssl",
@@ -300,27 +290,12 @@ fn tls_in_front_of(gnomon: &Gnomon) -> (Proxy, SocketAddr) {
             "basicConstraints=critical,CA:FALSE",
         ],
     );
-    let config = format!(
-        "daemon off; worker_processes 1; pid {root}nginx.pid; error_log {root}nginx.log info;\n\
-         events {{}}\nhttp {{ access_log off;\n\
-         client_body_temp_path {root}b; proxy_temp_path {root}p; fastcgi_temp_path {root}f;\n\
-         uwsgi_temp_path {root}u; scgi_temp_path {root}s;\n\
-         server {{ listen {address} ssl; ssl_certificate {pem}; ssl_certificate_key {key};\n\
-         location / {{ proxy_pass http://{}; }} }} }}\n",
+    let site = format!(
+        "server {{ listen {address} ssl; ssl_certificate {pem}; ssl_certificate_key {key};\n\
+         location / {{ proxy_pass http://{}; }} }}\n",
         gnomon.listen
     );
-    let file = gnomon.dir.path("nginx.conf");
-    fs::write(&file, config).unwrap();
-    let log = gnomon.dir.path("nginx.log");
-    let child = Command::new("nginx")
-        .args(["-p", &root, "-c", &file, "-e", &log])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let proxy = Proxy(child);
-    wait_for("nginx", || std::net::TcpStream::connect(address).ok());
-    (proxy, address)
+    (server::nginx(&gnomon.dir, &site, address), address)
 }
 
 #[test]
