@@ -1,17 +1,12 @@
 //! `gnomon check`: everything that would stop a start, and advice on what would not but should be changed.
 
-use std::{
-    path::Path,
-    process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{path::Path, process::ExitCode};
 
 use super::fail;
 use crate::{
     config::{ClockSource, Config, advice::advice, chrony},
     daemon,
-    io::leap_table,
-    wire::time::Seconds,
+    io::{leap_table, wall_clock::wall_clock},
 };
 
 pub fn run(file: &Path, chrony: &Path) -> ExitCode {
@@ -57,8 +52,7 @@ fn leap_seconds(config: &Config) -> Option<String> {
         return None;
     }
     let path = config.clock.leap_table.display();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = Seconds::new(now.unwrap_or_default().as_secs());
+    let now = wall_clock();
     match leap_table::expiry(&config.clock.leap_table) {
         Ok(expiry) if expiry > now => {
             let offset = leap_table::tai_offset(&config.clock.leap_table, now).ok()?;

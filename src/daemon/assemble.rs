@@ -3,13 +3,7 @@
 
 mod issuers;
 
-use std::{
-    collections::HashMap,
-    fmt::Display,
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, fmt::Display, path::Path, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand;
 
@@ -35,6 +29,7 @@ use crate::{
         kernel_clock::{DemoClock, KernelClock},
         pkcs11::{self, Modules},
         softkey,
+        wall_clock::wall_clock,
     },
     ocsp::issuer::Issuers,
     signing::{
@@ -142,13 +137,10 @@ struct Assembly<'a> {
 
 /// Reads and proves everything that `config` names.
 pub fn assemble(config: &Config, inherited: Inherited<'_>) -> Result<Parts, Vec<Problem>> {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     let mut assembly = Assembly {
         config,
         inherited,
-        now: Seconds::new(since_1970.as_secs()),
+        now: wall_clock(),
         problems: Vec::new(),
         cautions: Vec::new(),
         certificates: Vec::new(),

@@ -16,7 +16,7 @@ use super::{
     assemble::{Parts, assemble},
     chronicle,
     generation::Generation,
-    supervise::{Running, Standing, wall_clock},
+    supervise::{Running, Standing},
 };
 use crate::{
     audit::event::Event,
@@ -25,6 +25,7 @@ use crate::{
         feed::{BeginError, FeedError},
         metrics::Reload,
         systemd,
+        wall_clock::wall_clock,
     },
     service::code,
 };

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -45,9 +45,9 @@ use crate::{
         sealed_answers,
         store::Store,
         systemd,
+        wall_clock::wall_clock,
     },
     service::{code, status::Statuses, timestamp::Timestamping},
-    wire::time::Seconds,
 };
 
 /// How long a stop waits for a reload that is under way, once requests have been answered.
@@ -513,10 +513,4 @@ fn save(statuses: &Statuses, path: &Path) {
             path.display()
         ),
     }
-}
-
-/// For metrics.
-pub fn wall_clock() -> Seconds {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Seconds::new(now.unwrap_or_default().as_secs())
 }

@@ -25,7 +25,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use super::kernel_clock::since_1970;
+use super::wall_clock::{since_1970, wall_clock};
 use crate::{
     clock::{
         Clock, Discipline, Instants, Limits, Status, Transition, TrustedTime, Unproven, Verdict,
@@ -143,7 +143,7 @@ impl Clock for ChronyClock {
     }
 
     fn reading(&self) -> Seconds {
-        Seconds::new(since_1970().as_secs())
+        wall_clock()
     }
 
     fn news(&self) -> Option<Vec<Transition>> {

@@ -3,7 +3,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         Clock, TrustedTime, Unproven,
         discipline::{self, KernelReport},
     },
+    io::wall_clock::{since_1970, wall_clock},
     wire::time::Seconds,
 };
 
@@ -52,7 +53,7 @@ impl Clock for KernelClock {
     }
 
     fn reading(&self) -> Seconds {
-        Seconds::new(since_1970().as_secs())
+        wall_clock()
     }
 }
 
@@ -70,13 +71,6 @@ impl Clock for DemoClock {
     }
 
     fn reading(&self) -> Seconds {
-        Seconds::new(since_1970().as_secs())
+        wall_clock()
     }
-}
-
-/// A clock before 1970 reads as 1970, which no certificate's validity includes.
-pub fn since_1970() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
 }

@@ -25,3 +25,4 @@ pub mod softkey;
 pub mod status_tables;
 pub mod store;
 pub mod systemd;
+pub mod wall_clock;

@@ -1,14 +1,12 @@
 //! `gnomon crl status`: what every CRL source of the running appliance has, and what was accepted and refused lately.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use hyper::Method;
 use serde_json::Value;
 
 use crate::{
     cli::admin::ask,
     config::{Config, Problem},
-    io::status_tables::roughly,
+    io::{status_tables::roughly, wall_clock::wall_clock},
     wire::time::Seconds,
 };
 
@@ -22,8 +20,7 @@ pub fn status(config: &Config, json: bool, ledger: bool) -> Result<bool, Vec<Pro
     if json {
         println!("{state:#}");
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = Seconds::new(now.unwrap_or_default().as_secs());
+    let now = wall_clock();
     let mut all_current = true;
     let issuers = state.get("issuers").and_then(Value::as_array);
     for issuer in issuers.into_iter().flatten() {

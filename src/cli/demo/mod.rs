@@ -14,11 +14,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
-    io::pkcs11::keys::VaultError,
+    io::{pkcs11::keys::VaultError, wall_clock::wall_clock},
     wire::{
         certificate::{Certificate, PublicKey},
         oid,
@@ -87,16 +86,7 @@ pub fn run(
     admin: SocketAddr,
     token: Option<&DemoToken>,
 ) -> ExitCode {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let prepared = match prepare(
-        dir,
-        listen,
-        admin,
-        token,
-        Seconds::new(since_1970.as_secs()),
-    ) {
+    let prepared = match prepare(dir, listen, admin, token, wall_clock()) {
         Ok(prepared) => prepared,
         Err(error) => {
             eprintln!("error: {error}");

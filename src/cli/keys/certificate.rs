@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     str::FromStr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use clap::Args;
@@ -16,9 +16,12 @@ use x509_cert::name::RdnSequence;
 
 use super::{KeysError, OnRecord, Place, Use, print_json, read, usage, write};
 use crate::{
-    io::pkcs11::{self, KeyOnToken, Modules},
+    io::{
+        pkcs11::{self, KeyOnToken, Modules},
+        wall_clock::wall_clock,
+    },
     signing::credential::{Credential, Role},
-    wire::{certificate::Certificate, pkcs10, time::Seconds},
+    wire::{certificate::Certificate, pkcs10},
 };
 
 #[derive(Debug, Args)]
@@ -147,10 +150,7 @@ impl Install {
         };
         let modules = Modules::default();
         let signer = pkcs11::open(&modules, &key, certificate.public_key(), None)?;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let now = Seconds::new(now.as_secs());
+        let now = wall_clock();
         let credential = Credential::prove(role, certificate, chain, signer, now)?;
         write(&self.to, &content)?;
         let installed = Installed {

@@ -1,18 +1,17 @@
 //! `keys generate` and `keys destroy`: the beginning and the end of a key.
 
-use std::{
-    io::BufRead,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::io::BufRead;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{KeysError, OnRecord, Place, print_json, usage};
-use crate::wire::{
-    algorithm::{DigestAlgorithm, KeyKind},
-    certificate::PublicKey,
-    time::Seconds,
+use crate::{
+    io::wall_clock::wall_clock,
+    wire::{
+        algorithm::{DigestAlgorithm, KeyKind},
+        certificate::PublicKey,
+    },
 };
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -155,7 +154,7 @@ impl Destroy {
             let digest = |public: &PublicKey| DigestAlgorithm::Sha256.digest(public.spki());
             let public = key.public.as_ref();
             let mut destroyed = Destroyed {
-                destroyed: now().to_string(),
+                destroyed: wall_clock().to_string(),
                 label: key.label.clone(),
                 id: key.id.clone(),
                 kind: key.kind.clone(),
@@ -165,7 +164,7 @@ impl Destroy {
             // First what is to be done: where the record cannot be kept, nothing is destroyed.
             self.record.note("to be destroyed", &destroyed)?;
             destroyed.objects = Some(vault.destroy(&self.label)?);
-            destroyed.destroyed = now().to_string();
+            destroyed.destroyed = wall_clock().to_string();
             self.record.note("destroyed", &destroyed)?;
             if self.json {
                 return print_json(&destroyed);
@@ -177,9 +176,4 @@ impl Destroy {
             Ok(())
         })
     }
-}
-
-fn now() -> Seconds {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    Seconds::new(since_1970.unwrap_or_default().as_secs())
 }

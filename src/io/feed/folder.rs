@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     io,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     source::{Stamp, stamp},
 };
 use crate::{
+    io::wall_clock::wall_clock,
     revocation::{Serials, Shard, Told},
     wire::{certificate::Certificate, crl::CertificateList, issuance::Issuance},
 };
@@ -124,8 +125,7 @@ impl Folder {
 }
 
 fn is_fresh(stamp: Stamp) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or(Duration::ZERO).as_secs();
+    let now = wall_clock().get();
     stamp.is_some_and(|(_, _, seconds, _)| {
         now.abs_diff(u64::try_from(seconds).unwrap_or(0)) < UNSETTLED
     })

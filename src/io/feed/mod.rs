@@ -23,7 +23,7 @@ use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use reqwest::Client;
 
-use super::{http_client, store::Store};
+use super::{http_client, store::Store, wall_clock::wall_clock};
 use crate::{
     audit::event::Event,
     revocation::{Issued, Shard, Snapshot},
@@ -38,7 +38,6 @@ use issued::IssuedLists;
 use kept::{Kept, Kind};
 use marks::Marks;
 use slot::{CrlRefusal, Judge, Slot};
-use source::wall_clock;
 
 pub use follow::World;
 pub use followers::{BeginError, Followers, Opened, Orders};

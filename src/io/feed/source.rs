@@ -4,7 +4,7 @@ use std::{
     fmt,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use reqwest::Client;
@@ -15,7 +15,10 @@ use super::{
     fetch::{Fetched, Validators, fetch},
 };
 use crate::{
-    io::http_client::{self, Url},
+    io::{
+        http_client::{self, Url},
+        wall_clock::wall_clock,
+    },
     revocation::{Facts, schedule},
     wire::time::Seconds,
 };
@@ -280,12 +283,6 @@ pub fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>, FeedError> {
         });
     }
     std::fs::read(path).map_err(unreadable)
-}
-
-/// For when to fetch next and what to tell the operator, which needs no better clock.
-pub fn wall_clock() -> Seconds {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Seconds::new(now.unwrap_or_default().as_secs())
 }
 
 fn random() -> u64 {

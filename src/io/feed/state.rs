@@ -3,15 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Feed,
-    fetch::Validators,
-    kept::Kind,
-    marks,
-    slot::Slot,
-    source::{Source, wall_clock},
-};
-use crate::audit::event::Event;
+use super::{Feed, fetch::Validators, kept::Kind, marks, slot::Slot, source::Source};
+use crate::{audit::event::Event, io::wall_clock::wall_clock};
 
 impl Feed {
     /// Every source with what it has, for `gnomon crl status`.

@@ -6,7 +6,6 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use super::{
     Journal,
     disk::{Disk, Folder},
 };
-use crate::{audit::event::Event, service::code};
+use crate::{audit::event::Event, io::wall_clock::since_1970, service::code};
 
 const FOLDER: &str = "inbox";
 
@@ -53,8 +52,7 @@ pub fn ask(dir: &Path, request: &Request) -> io::Result<()> {
 fn put(dir: &Path, content: &Value) -> io::Result<()> {
     let disk = Folder::new(dir);
     // In the order of time, and no two of a name.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_nanos();
+    let now = since_1970().as_nanos();
     let file = format!("{FOLDER}/{now:020}-{}.json", process::id());
     disk.put_durably(&file, content.to_string().as_bytes())
 }

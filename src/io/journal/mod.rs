@@ -27,7 +27,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::rand;
@@ -41,6 +41,7 @@ use crate::{
         event::Event,
         record::{Encoded, Salt},
     },
+    io::wall_clock::since_1970,
     service::code,
     signing::BoxFuture,
     wire::time::Seconds,
@@ -270,11 +271,11 @@ impl Journal {
     /// Records an event, with the time that the system clock shows. Nobody waits for it; false where the journal
     /// takes none.
     pub fn note(&self, event: &Event) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since_1970();
         let record = self
             .0
             .salt()
-            .map(|salt| Encoded::of_event(event, now.unwrap_or_default(), &salt));
+            .map(|salt| Encoded::of_event(event, now, &salt));
         let queued = record.and_then(|record| {
             let reply = None;
             self.0.queue.push(Entry { record, reply })
@@ -437,8 +438,7 @@ fn keep_log(
             let signed = log.checkpoint()?;
             // Where nothing is new the last checkpoint stands; what stood at the start may be of any age.
             if shared.signed.swap(signed, Ordering::Relaxed) != signed {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH);
-                let now = now.unwrap_or_default().as_secs();
+                let now = since_1970().as_secs();
                 shared.signed_at.store(now, Ordering::Relaxed);
             }
             Ok(())

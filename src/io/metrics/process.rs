@@ -1,10 +1,9 @@
 //! The process: [`ProcessMetrics`].
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::{registered, whole};
+use crate::io::wall_clock::wall_clock;
 
 /// What it is, since when, and whether it can do its work.
 #[derive(Debug)]
@@ -24,8 +23,7 @@ impl ProcessMetrics {
             "process_start_time_seconds",
             "When the process started, by the system's clock.",
         );
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        registered(registry, start)?.set(whole(now.unwrap_or_default().as_secs()));
+        registered(registry, start)?.set(whole(wall_clock().get()));
         let ready = IntGauge::new(
             "gnomon_ready",
             "1 if the appliance can do its work, as /readyz says.",

@@ -5,10 +5,11 @@ use std::{
     hash::{BuildHasher, RandomState},
     net::{IpAddr, Ipv4Addr},
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use super::super::peer::Client;
+use crate::io::wall_clock::wall_clock;
 
 /// Clients that are counted, all rules together: 4 MiB or so.
 const MOST_COUNTED: usize = 1 << 16;
@@ -90,8 +91,7 @@ impl Quotas {
         if quota.is_none() {
             return Ok(());
         }
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        let seconds = since_1970.unwrap_or_default().as_secs();
+        let seconds = wall_clock().get();
         let key = match &client.name {
             Some(name) => self.hasher.hash_one((rule, Some(&**name), None::<Source>)),
             None => {

@@ -7,11 +7,15 @@ use std::{
         mpsc::{self, RecvTimeoutError},
     },
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use super::{Identity, Stamp};
-use crate::{io::metrics::Metrics, service::code, wire::time::Seconds};
+use crate::{
+    io::{metrics::Metrics, wall_clock::wall_clock},
+    service::code,
+    wire::time::Seconds,
+};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -50,12 +54,6 @@ impl Follower {
         drop(self.stop);
         let _ = self.thread.join();
     }
-}
-
-/// Certificates are judged by the time of day, as clients do.
-fn wall_clock() -> Seconds {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Seconds::new(now.unwrap_or_default().as_secs())
 }
 
 /// What was seen and said so far.

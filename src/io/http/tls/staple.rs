@@ -3,13 +3,7 @@
 //! revocation shows at once. Else it is fetched from the responder that the certificate names. Only what was verified
 //! and says `good` is shown, and never past its end.
 
-use std::{
-    convert::Infallible,
-    io,
-    sync::Arc,
-    thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{convert::Infallible, io, sync::Arc, thread::JoinHandle, time::Duration};
 
 use reqwest::header::CONTENT_TYPE;
 use tokio::sync::oneshot;
@@ -19,6 +13,7 @@ use crate::{
     io::{
         http_client::{self, HttpError},
         metrics::Metrics,
+        wall_clock::{since_1970, wall_clock},
     },
     ocsp::verify::{self, Holds, VerifyError},
     service::{
@@ -143,12 +138,6 @@ impl Told {
     }
 }
 
-/// As clients, who compare it with the response.
-fn wall_clock() -> Seconds {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Seconds::new(now.unwrap_or_default().as_secs())
-}
-
 /// What is stapled to one pair, and what was said of it.
 struct Stapling {
     identity: Arc<Identity>,
@@ -232,8 +221,7 @@ impl Stapling {
         let Some((_, end)) = &self.shown else {
             return Duration::MAX;
         };
-        let end = UNIX_EPOCH + Duration::from_secs(end.get());
-        end.duration_since(SystemTime::now()).unwrap_or_default()
+        Duration::from_secs(end.get()).saturating_sub(since_1970())
     }
 
     async fn renew(&mut self) -> Result<(), StapleError> {
