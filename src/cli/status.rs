@@ -8,7 +8,10 @@ use serde_json::Value;
 use super::{admin::ask, fail};
 use crate::{
     config::{Config, Problem},
-    io::status_tables::{Mark, Table, headline, is_ready, tables},
+    io::{
+        logging::harmless,
+        status_tables::{Mark, Table, headline, is_ready, tables},
+    },
 };
 
 /// Prints it; fails where the appliance is not ready.
@@ -38,7 +41,7 @@ fn asked(config: &Config) -> Result<Value, Vec<Problem>> {
 }
 
 fn print(status: &Value) {
-    println!("{}", shown(&headline(status)));
+    println!("{}", harmless(&headline(status)));
     for table in tables(status) {
         println!("{}", table.title.to_lowercase());
         print_table(&table);
@@ -53,7 +56,7 @@ fn print_table(table: &Table) {
             Mark::Plain | Mark::Good => ' ',
             Mark::Warning | Mark::Bad => '!',
         };
-        let cells = row.cells.iter().map(|cell| shown(cell)).collect();
+        let cells = row.cells.iter().map(|cell| harmless(cell)).collect();
         (mark, cells)
     });
     let lines: Vec<(char, Vec<String>)> = std::iter::once((' ', head)).chain(rows).collect();
@@ -69,10 +72,4 @@ fn print_table(table: &Table) {
         }
         println!("{}", line.trim_end());
     }
-}
-
-/// Names and errors come from certificates and servers, and shall not command the terminal.
-fn shown(text: &str) -> String {
-    let harmless = |c: char| if c.is_control() { '?' } else { c };
-    text.chars().map(harmless).collect()
 }

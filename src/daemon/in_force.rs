@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Addresses;
 use crate::{
     config::{ClockSource, Config, IssuerConfig, KeyPlace, TokenName, TsuConfig},
-    io::http_client,
+    io::{http_client, logging::harmless},
     tsa::Accuracy,
 };
 
@@ -409,12 +409,6 @@ impl Lines {
         self.0.push('\n');
         self.0.push_str(&harmless(&line));
     }
-}
-
-/// Names come from certificates, and shall neither command the terminal nor make lines of their own.
-fn harmless(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { '?' } else { c };
-    text.chars().map(shown).collect()
 }
 
 /// A field's elements; those of the value itself where the name is empty.

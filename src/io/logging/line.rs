@@ -193,8 +193,9 @@ pub const fn priority_prefix(level: Level) -> &'static str {
     }
 }
 
-/// Control characters spelt out.
-fn harmless(text: &str) -> String {
+/// Control characters spelt out: what comes from certificates and clients shall neither command the terminal nor make
+/// lines of its own.
+pub fn harmless(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
     }

@@ -26,6 +26,8 @@ use brake::Brake;
 use journald::Journald;
 use line::Line;
 
+pub use line::harmless;
+
 /// The target of request lines, which pass whatever the level is.
 pub const REQUESTS: &str = "gnomon::requests";
 
