@@ -1,4 +1,4 @@
-//! What a client hears where there is no place for it: [`Refusals::refuse`].
+//! What a client hears where there is no place for it: [`Refusals::refuse`], and how the last word reaches one: [`linger`].
 
 use std::{
     sync::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -28,9 +28,8 @@ const READ: u64 = 64 << 10;
 pub struct Refusals(Arc<AtomicUsize>);
 
 impl Refusals {
-    /// Says 503 at once, and then waits a moment for the client to close: a close with octets unread resets the
-    /// connection, and the client would not see the answer. With too many waiting, the reset must do.
-    pub fn refuse(&self, mut stream: TcpStream) {
+    /// Says 503 at once, and then lingers for a moment. With too many who do, a reset must do.
+    pub fn refuse(&self, stream: TcpStream) {
         if !matches!(stream.try_write(FULL), Ok(count) if count == FULL.len()) {
             return;
         }
@@ -39,14 +38,18 @@ impl Refusals {
             return;
         }
         tokio::spawn(async move {
-            let _ = stream.shutdown().await;
-            let mut rest = stream.take(READ);
-            let mut nowhere = tokio::io::sink();
-            let read = tokio::io::copy(&mut rest, &mut nowhere);
-            let _ = tokio::time::timeout(PATIENCE, read).await;
+            let _ = tokio::time::timeout(PATIENCE, linger(stream)).await;
             drop(lingers);
         });
     }
+}
+
+/// Ends what is said, and reads on until the client has closed: a close with octets unread resets the connection, and
+/// the answer is lost.
+pub async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let _ = stream.shutdown().await;
+    let mut rest = stream.take(READ);
+    let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
 }
 
 /// Counts one client for as long as it is listened to.

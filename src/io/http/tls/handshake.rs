@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{super::timed_stream::TimedStream, Identity};
+use super::{
+    super::{full::linger, timed_stream::TimedStream},
+    Identity,
+};
 
 /// For who speaks plain HTTP here, mostly a URL with a wrong scheme.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 36\r\nconnection: close\r\n\r\nthis port speaks https, not http://\n";
-
-/// Of a plain request, so much is read before the connection is closed.
-const PLAIN_READ: u64 = 64 << 10;
 
 /// Makes the handshake. Whoever fails in it has got an alert, and there is nobody else to tell.
 pub async fn accept(
@@ -36,12 +36,9 @@ pub async fn accept(
     tokio::time::timeout(time, shaking).await.ok().flatten()
 }
 
-/// Reads on until the client has closed: a close with octets unread resets the connection, and the answer is lost.
 async fn refuse_plain(mut stream: TimedStream) {
     let _ = stream.write_all(PLAIN).await;
-    let _ = stream.shutdown().await;
-    let mut rest = stream.take(PLAIN_READ);
-    let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+    linger(stream).await;
 }
 
 #[cfg(test)]
