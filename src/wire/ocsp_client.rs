@@ -7,7 +7,7 @@ use super::{
     algorithm::{DigestAlgorithm, SignatureAlgorithm},
     certificate::Certificate,
     ocsp_request::CertId,
-    ocsp_response::CertStatus,
+    ocsp_response::{CertStatus, ErrorStatus},
     oid,
     time::Seconds,
     tlv::{self, DerError, Element, Reader, tag},
@@ -226,15 +226,13 @@ fn time(element: Element<'_>) -> Result<Seconds, DerError> {
 }
 
 /// OCSPResponseStatus (RFC 6960 4.2.1).
-const fn name(status: &[u8]) -> &'static str {
-    match status {
-        [1] => "malformedRequest",
-        [2] => "internalError",
-        [3] => "tryLater",
-        [5] => "sigRequired",
-        [6] => "unauthorized",
-        _ => "an unknown status",
-    }
+fn name(status: &[u8]) -> &'static str {
+    let known = ErrorStatus::ALL.into_iter();
+    let known = known.map(|status| (status.code(), status.name()));
+    // We never say that one.
+    let mut known = known.chain([(5, "sigRequired")]);
+    let found = known.find(|(code, _)| status == [*code]);
+    found.map_or("an unknown status", |(_, name)| name)
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ impl ErrorStatus {
         }
     }
 
-    const fn code(self) -> u8 {
+    /// On the wire.
+    pub const fn code(self) -> u8 {
         match self {
             Self::MalformedRequest => 1,
             Self::InternalError => 2,
