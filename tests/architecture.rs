@@ -1,11 +1,12 @@
 //! The layers hold: what each folder of `src` names of this crate, against the table in ARCHITECTURE.md;
 //! that every proof type is made in one file; and that no file has grown out of hand.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+#[path = "support/sources.rs"]
+mod sources;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use sources::sources;
 
 /// What each layer may name. `audit` and `tsa` name `signing` and `clock` for what a record holds.
 const LAYERS: [(&str, &[&str]); 12] = [
@@ -73,19 +74,6 @@ const PROOFS: [(&str, &str); 7] = [
     // rustls's: this is the server that was meant.
     ("ServerCertVerified", "src/io/pinned.rs"),
 ];
-
-fn sources(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
-}
 
 /// The top-level names behind every `crate::` of a source, groups in braces included.
 fn named(source: &str) -> BTreeSet<String> {

@@ -1,11 +1,16 @@
 //! docs/runbook.md and the program know the same codes: every line of level warn or error has one, every code is used and
 //! explained, and what the alerts name exists.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
+
+use sources::sources;
 
 const CODES: &str = "src/service/code.rs";
 const RUNBOOK: &str = "docs/runbook.md";
@@ -16,19 +21,6 @@ const PARTS: [&str; 4] = ["Means", "Meanwhile", "Do", "Over when"];
 fn read(file: impl AsRef<Path>) -> String {
     let file = file.as_ref();
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-}
-
-fn sources(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// The names and their codes, which must be unique.
