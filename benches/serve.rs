@@ -30,7 +30,7 @@ use aws_lc_rs::{
     signature::{self, EcdsaKeyPair},
 };
 use gnomon::wire::certificate::pem_blocks;
-use load::{Nginx, cost, cpu, median, resident, used};
+use load::{Nginx, cost, cpu, median, resident, sealed, used};
 use support::{Gnomon, run};
 
 const ROUNDS: usize = 5;
@@ -47,29 +47,7 @@ fn main() {
 }
 
 fn sealed_against_nginx(gnomon: &Gnomon) {
-    let request = gnomon.dir.path("request.der");
-    let (issuer, good) = (gnomon.dir.path("issuing.pem"), gnomon.dir.path("good.pem"));
-    run(
-        "openssl",
-        &[
-            "ocsp",
-            "-no_nonce",
-            "-issuer",
-            &issuer,
-            "-cert",
-            &good,
-            "-reqout",
-            &request,
-        ],
-    );
-    let base64 = run("openssl", &["base64", "-A", "-in", &request]);
-    let path = format!(
-        "/ocsp/{}",
-        base64
-            .replace('+', "%2B")
-            .replace('/', "%2F")
-            .replace('=', "%3D")
-    );
+    let path = sealed(&gnomon.dir);
     let size = gnomon.get(&path, "").body.len();
     let nginx = Nginx::start(size);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());

@@ -26,9 +26,8 @@ use std::{
     time::Duration,
 };
 
-use load::{Load, Nginx, SECONDS, cost, cpu, median, resident, wrk};
+use load::{Load, Nginx, SECONDS, cost, cpu, median, resident, sealed, wrk};
 use support::{
-    Folder,
     https::{MONTH, P256, RSA, Server, folder, put},
     raw, run,
     server_certificate::ServerCa,
@@ -55,31 +54,6 @@ fn main() {
 fn patient() -> Server {
     let http = "connections = 15000\nheader_timeout = \"10min\"\nbody_timeout = \"10min\"";
     Server::start(MONTH, http)
-}
-
-/// A path whose answer is sealed.
-fn sealed(dir: &Folder) -> String {
-    let (request, issuer, good) = (
-        dir.path("request.der"),
-        dir.path("issuing.pem"),
-        dir.path("good.pem"),
-    );
-    run(
-        "openssl",
-        &[
-            "ocsp",
-            "-no_nonce",
-            "-issuer",
-            &issuer,
-            "-cert",
-            &good,
-            "-reqout",
-            &request,
-        ],
-    );
-    let base64 = run("openssl", &["base64", "-A", "-in", &request]);
-    let base64 = base64.replace('+', "%2B").replace('/', "%2F");
-    format!("/ocsp/{}", base64.replace('=', "%3D"))
 }
 
 /// One worker and two threads of the client, so that it is the server that limits the rate: one that waits for a slow

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::support::{Folder, free_port, run, wait_for};
+use super::support::{Folder, free_port, raw::process, run, wait_for};
 
 pub const SECONDS: u64 = 4;
 
@@ -65,6 +65,31 @@ pub fn cost(url: &str, lines: &str, cpu: impl Fn() -> f64) -> f64 {
     (cpu() - before) / load.requests
 }
 
+/// A path whose answer is sealed.
+pub fn sealed(dir: &Folder) -> String {
+    let (request, issuer, good) = (
+        dir.path("request.der"),
+        dir.path("issuing.pem"),
+        dir.path("good.pem"),
+    );
+    run(
+        "openssl",
+        &[
+            "ocsp",
+            "-no_nonce",
+            "-issuer",
+            &issuer,
+            "-cert",
+            &good,
+            "-reqout",
+            &request,
+        ],
+    );
+    let base64 = run("openssl", &["base64", "-A", "-in", &request]);
+    let base64 = base64.replace('+', "%2B").replace('/', "%2F");
+    format!("/ocsp/{}", base64.replace('=', "%3D"))
+}
+
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -90,13 +115,7 @@ pub fn used(stat: &Path) -> f64 {
 
 /// Megabytes of resident memory.
 pub fn resident(pid: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib * 1.024 / 1000.0
+    process::resident(pid) as f64 / 1e6
 }
 
 /// nginx as Debian configures it (a worker for each core, sendfile, tcp_nopush), without access log and with
