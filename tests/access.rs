@@ -13,7 +13,9 @@ use std::{
 use support::{
     Gnomon, Response,
     access::{Setup, client_ca, client_certificate, curl, is_token, password_line, stamp},
-    http, run, said,
+    http,
+    raw::process,
+    run, said,
 };
 
 /// The challenges of an answer, sorted.
@@ -416,7 +418,7 @@ fn a_flood_of_wrong_passwords_holds_up_nobody_else() {
     let alice = ["--user", "alice:alice!"];
     assert_eq!(stamp(dir, &url, &alice).status, 200);
     let authorization = bearer(&gnomon, "tokens");
-    let before = threads(&gnomon);
+    let before = process::threads(gnomon.pid());
     let (busy, wrong) = std::thread::scope(|scope| {
         let flood: Vec<_> = (0..40)
             .map(|client| {
@@ -459,22 +461,9 @@ fn a_flood_of_wrong_passwords_holds_up_nobody_else() {
     assert!(busy > 0 && wrong > 0, "{busy} {wrong}");
     let counted = gnomon.metric(&["gnomon_http_refusals_total", "password_queue"]);
     assert_eq!(counted, f64::from(busy));
-    assert!(threads(&gnomon) <= before + 4);
-    let memory = memory(&gnomon);
-    assert!(memory < 200 << 10, "{memory} KiB");
-}
-
-fn threads(gnomon: &Gnomon) -> usize {
-    let tasks = format!("/proc/{}/task", gnomon.pid());
-    fs::read_dir(tasks).unwrap().count()
-}
-
-/// In KiB.
-fn memory(gnomon: &Gnomon) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", gnomon.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let number = line.unwrap().split_whitespace().nth(1);
-    number.unwrap().parse().unwrap()
+    assert!(process::threads(gnomon.pid()) <= before + 4);
+    let memory = process::resident(gnomon.pid());
+    assert!(memory < 200 << 20, "{memory} octets");
 }
 
 fn base64(text: &str) -> String {

@@ -34,7 +34,7 @@ impl Attacked {
             assert!(server.curl(&["--http2"]).ends_with("200 HTTP/2"));
         }
         Self {
-            files: server.open_files(),
+            files: process::open_files(server.gnomon.pid()),
             resident: process::resident(server.gnomon.pid()),
             server,
         }

@@ -55,7 +55,7 @@ fn who_reads_nothing_of_its_answers_is_left() {
     let server = Server::start(MONTH, "write_timeout = \"1s\"");
     let gnomon = &server.gnomon;
     is_served(gnomon);
-    let before = server.open_files();
+    let before = process::open_files(server.gnomon.pid());
     let many = GET.repeat(100);
     for reads in [false, true] {
         let mut plain = TcpStream::connect(gnomon.listen).unwrap();

@@ -15,6 +15,7 @@ use support::{
     Folder,
     crls::Served,
     issue_tsu, prepare,
+    raw::process,
     reloads::{Edited, no_more},
     run,
     stamps::{self, post},
@@ -80,7 +81,7 @@ fn no_request_fails_and_nothing_is_left_of_a_hundred_reloads() {
         gnomon.write(config);
         gnomon.reload("done");
     }
-    let (before, resident) = (gnomon.settled(), gnomon.resident());
+    let (before, resident) = (gnomon.settled(), process::resident(gnomon.pid()));
     let begun = Instant::now();
     let (stop, clients) = stamps::load(&gnomon, 3);
     let status = wrk(&gnomon, 20);
@@ -118,7 +119,7 @@ fn no_request_fails_and_nothing_is_left_of_a_hundred_reloads() {
         no_more(after, before),
         "{after:?} > {before:?} after {reloads} reloads"
     );
-    let grown = gnomon.resident().saturating_sub(resident);
+    let grown = process::resident(gnomon.pid()).saturating_sub(resident);
     assert!(
         grown < 24 << 20,
         "{grown} octets more after {reloads} reloads"

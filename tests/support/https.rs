@@ -122,11 +122,6 @@ impl Server {
     pub fn log_says(&self, what: &str) {
         wait_for(what, || self.log().contains(what).then_some(()));
     }
-
-    pub fn open_files(&self) -> usize {
-        let files = format!("/proc/{}/fd", self.gnomon.pid());
-        fs::read_dir(files).unwrap().count()
-    }
 }
 
 /// A client whose input stays open.

@@ -87,6 +87,10 @@ pub mod process {
         fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
     }
 
+    pub fn threads(pid: u32) -> usize {
+        fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
+    }
+
     /// Octets of resident memory.
     pub fn resident(pid: u32) -> u64 {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Folder, crls::Served, wait_for};
+use super::{Folder, crls::Served, raw::process, wait_for};
 
 pub struct Edited(pub Served);
 
@@ -79,11 +79,8 @@ impl Edited {
 
     /// Threads, and open files, of the process.
     pub fn holds(&self) -> (usize, usize) {
-        let count = |what: &str| {
-            let folder = format!("/proc/{}/{what}", self.pid());
-            fs::read_dir(folder).unwrap().count()
-        };
-        (count("task"), count("fd"))
+        let pid = self.pid();
+        (process::threads(pid), process::open_files(pid))
     }
 
     /// The same once it stays so: old generations have gone.
@@ -94,13 +91,5 @@ impl Edited {
             let now = self.holds();
             (std::mem::replace(&mut last, now) == now).then_some(now)
         })
-    }
-
-    /// Octets of memory that are resident.
-    pub fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
-        kib.parse::<u64>().unwrap() << 10
     }
 }
