@@ -136,6 +136,13 @@ fn what_is_broken_is_refused_by_field_and_everything_stays() {
         (new.replace("2.999.77", "2.999.3161.1"), "offered by both"),
         (format!("{new}\nnew = 1"), "unknown field"),
         (
+            old.replace(
+                "\"issuing.crl\"",
+                "{ path = \"http://127.0.0.1:9/a.crl\", distribution_point = \"http://ca.example/a\" }",
+            ),
+            "issuer[0].crl: http://127.0.0.1:9/a.crl: the CRL has not come yet",
+        ),
+        (
             old.replace("\"issued.txt\"", "\"none.txt\""),
             "issuer[0].crl: ",
         ),
