@@ -300,6 +300,47 @@ fn a_tsu_that_is_not_for_a_client_is_not_there() {
 }
 
 #[test]
+fn a_listener_tells_nothing_of_who_may_pass_elsewhere() {
+    let setup = Setup::new()
+        .users("users", &["alice"])
+        .users("staff", &["bob"])
+        .token("tokens", "ci")
+        .token("others", "cd")
+        .rule("robots", "tokens = \"tokens\"")
+        .rule("people", "users = \"users\"")
+        .rule("staff", "users = \"staff\"\ntokens = \"others\"")
+        .http("access = \"robots\"")
+        .tls("access = \"people\"")
+        .tsu("rsa", "\"staff\"");
+    let https = setup.https;
+    let gnomon = setup.serve();
+    let dir = &gnomon.dir;
+    let token = bearer(&gnomon, "others");
+    let shown = [
+        &["--user", "bob:bob!"][..],
+        &["--user", "bob:wrong"],
+        &["--user", "nobody:nobody!"],
+        &["--header", &token],
+        &["--header", "Authorization: Bearer 0123456789abcdef"],
+    ];
+    let alike = |url: &str, shown: &[&[&str]], challenge: &str| {
+        let expected = stamp(dir, url, &[]);
+        assert_eq!(expected.status, 401, "{url}");
+        assert_eq!(challenges(&expected), [challenge], "{url}");
+        for show in shown {
+            let answer = stamp(dir, url, show);
+            assert_eq!(told(&answer), told(&expected), "{url} {show:?}");
+        }
+    };
+    alike(&gnomon.url("/ocsp/MFE"), &shown, "Bearer");
+    // Nobody here has a password, so that none was checked.
+    let tasks = fs::read_dir(format!("/proc/{}/task", gnomon.pid())).unwrap();
+    let mut names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+    assert!(names.all(|name| !name.starts_with("password")));
+    alike(&format!("https://{https}/ocsp/MFE"), &shown, "Basic");
+}
+
+#[test]
 fn a_refusal_does_not_wait_for_the_body() {
     let gnomon = Setup::new()
         .users("users", &["alice"])

@@ -151,29 +151,41 @@ impl Directory {
         Ok(())
     }
 
-    /// Whose hash this is, or somebody's to spend the same time on; `None` where the rules have no users.
+    /// Whose hash this is, if one of the rules lists the name, or somebody's to spend the same time on; `None` where
+    /// the rules have no users.
     pub fn user(
         &self,
         name: &str,
-        needed: Rules,
+        rules: Rules,
         passwords: &Passwords,
     ) -> Option<(&Hash, Option<&Identity>)> {
-        if let Some(user) = self.users.get(name) {
+        let user = self.users.get(name);
+        if let Some(user) = user.filter(|user| user.identity.rules.intersects(rules)) {
             return Some((&user.hash, Some(&user.identity)));
         }
-        let mut decoys = self.decoys.iter();
-        let (_, hashes) = decoys.find(|(rule, _)| needed.contains(*rule))?;
-        // The same name always meets the same hash, as if it had one.
+        let lists = || {
+            let lists = self.decoys.iter();
+            lists.filter(|(rule, _)| rules.contains(*rule))
+        };
+        // The same name always meets the same hash, as if it had one; of all rules, for hashes differ in what they cost.
         let digest = passwords.digest(&[name.as_bytes()]);
         let number = u64::from_be_bytes(digest.first_chunk().copied()?);
-        let count = u64::try_from(hashes.len()).ok()?;
-        let chosen = usize::try_from(number.checked_rem(count)?).ok()?;
-        hashes.get(chosen).map(|hash| (hash, None))
+        let count: usize = lists().map(|(_, hashes)| hashes.len()).sum();
+        let chosen = number.checked_rem(u64::try_from(count).ok()?)?;
+        let mut hashes = lists().flat_map(|(_, hashes)| hashes);
+        let hash = hashes.nth(usize::try_from(chosen).ok()?)?;
+        Some((hash, None))
     }
 
-    /// Whose token this is the SHA-256 of.
-    pub fn token(&self, digest: &[u8; 32], passwords: &Passwords) -> Option<&Identity> {
-        self.tokens.get(&passwords.digest(&[digest]))
+    /// Whose token this is the SHA-256 of, if one of the rules lists it.
+    pub fn token(
+        &self,
+        digest: &[u8; 32],
+        rules: Rules,
+        passwords: &Passwords,
+    ) -> Option<&Identity> {
+        let identity = self.tokens.get(&passwords.digest(&[digest]))?;
+        identity.rules.intersects(rules).then_some(identity)
     }
 
     /// Who shows this certificate, as far as this rule lists it and its CAs have issued it.
@@ -206,4 +218,44 @@ fn read_cas(path: &Path) -> Result<ClientCas, String> {
     let content = std::fs::read(path);
     let content = content.map_err(|error| said(format!("cannot be read: {error}")))?;
     ClientCas::read(&content).map_err(|error| said(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_other_rules_list_is_as_unknown_as_anybody() {
+        let passwords = Passwords::new().unwrap();
+        let mut directory = Directory::default();
+        let hash =
+            "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$QEFqVFsb8vTxWq6pIYTqWWGTvhXhpB0zAOzrYPAeGS4";
+        let hashes = [hash.to_owned(), hash.replace("t=1", "t=2")];
+        let hashes = hashes.map(|hash| Hash::parse(&hash).unwrap());
+        for (rule, (name, hash)) in ["alice", "bob"].into_iter().zip(&hashes).enumerate() {
+            let users = vec![(name.into(), hash.clone())];
+            directory
+                .add_users(rule, users, Path::new("users"))
+                .unwrap();
+            let tokens = vec![(name.into(), [u8::try_from(rule).unwrap(); 32])];
+            let tokens = directory.add_tokens(rule, tokens, Path::new("tokens"), &passwords);
+            tokens.unwrap();
+        }
+        let user = |name: &str, rules: &[usize]| {
+            let found = directory.user(name, rules.iter().copied().collect(), &passwords);
+            found.map(|(hash, identity)| (hash, identity.map(|identity| &*identity.name)))
+        };
+        assert_eq!(user("alice", &[0, 1]), Some((&hashes[0], Some("alice"))));
+        assert_eq!(user("alice", &[1]), Some((&hashes[1], None)));
+        assert_eq!(user("alice", &[2]), None);
+        for hash in &hashes {
+            let mut names = (0..100).map(|number| user(&number.to_string(), &[0, 1]));
+            assert!(names.any(|found| found == Some((hash, None))), "{hash}");
+        }
+        let token = |rules: &[usize]| {
+            let rules = rules.iter().copied().collect();
+            directory.token(&[0; 32], rules, &passwords)
+        };
+        assert!(token(&[0, 1]).is_some() && token(&[1]).is_none());
+    }
 }

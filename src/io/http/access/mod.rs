@@ -256,12 +256,15 @@ impl Access {
             shown: None,
             counted: Rules::default(),
         };
-        // Who comes from the wrong place need not be asked for a password.
-        let mut near = self
+        // Who comes from the wrong place need not be asked for a password, and whom no rule of this place lists must
+        // not learn whether he would do at another.
+        let near: Rules = self
             .numbered(needed)
-            .filter(|(_, rule)| rule.admits(address));
-        if near.any(|(_, rule)| rule.wants_header()) {
-            caller.shown = self.shown(headers, needed, address).await?;
+            .filter(|(_, rule)| rule.admits(address) && rule.wants_header())
+            .map(|(index, _)| index)
+            .collect();
+        if !near.is_empty() {
+            caller.shown = self.shown(headers, near, address).await?;
         }
         if !place.is_empty() {
             let denied = || caller.denied(place.iter().copied().collect());
@@ -276,23 +279,24 @@ impl Access {
         all.filter(move |(index, _)| rules.contains(*index))
     }
 
-    /// Who is named by the Authorization header, if what it shows is right.
+    /// Who is named by the Authorization header, if what it shows is right and one of these rules lists it.
     async fn shown(
         &self,
         headers: &HeaderMap,
-        needed: Rules,
+        rules: Rules,
         address: IpAddr,
     ) -> Result<Option<Identity>, Busy> {
         match Credentials::read(headers) {
             None => Ok(None),
             Some(Credentials::Token(digest)) => {
-                Ok(self.directory.token(&digest, &self.passwords).cloned())
+                let identity = self.directory.token(&digest, rules, &self.passwords);
+                Ok(identity.cloned())
             }
             Some(Credentials::Password(user_and_password)) => {
                 let Some((user, password)) = split(&user_and_password) else {
                     return Ok(None);
                 };
-                let Some((hash, identity)) = self.directory.user(user, needed, &self.passwords)
+                let Some((hash, identity)) = self.directory.user(user, rules, &self.passwords)
                 else {
                     return Ok(None);
                 };

@@ -53,6 +53,10 @@ impl Rules {
         self.0 & bit(rule) != 0
     }
 
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
