@@ -220,6 +220,35 @@ fn clients_show_certificates_by_tls() {
 }
 
 #[test]
+fn who_shows_a_certificate_is_still_asked_for_a_password() {
+    let setup = Setup::new();
+    client_ca(&setup.dir, "ours");
+    client_certificate(&setup.dir, "ours", "device", "/CN=device");
+    let setup = setup
+        .file("devices", "device subject=CN=device\n")
+        .users("users", &["alice"])
+        .rule("people", "users = \"users\"")
+        .rule(
+            "devices",
+            "certificates = \"devices\"\nclient_ca = \"ours.pem\"",
+        )
+        .tls("access = \"people\"")
+        .tsu("rsa", "\"devices\"");
+    let https = setup.https;
+    let gnomon = setup.serve();
+    let (dir, url) = (&gnomon.dir, format!("https://{https}/tsa/rsa"));
+    let device = dir.path("device.pem");
+    let (device, alice) = (["--cert", &device], ["--user", "alice:alice!"]);
+    for show in [&[][..], &device] {
+        let answer = stamp(dir, &url, show);
+        assert_eq!((answer.status, challenges(&answer)), (401, vec!["Basic"]));
+    }
+    assert_eq!(stamp(dir, &url, &alice).status, 404);
+    let both = [device, alice].concat();
+    assert!(is_token(dir, &stamp(dir, &url, &both)));
+}
+
+#[test]
 fn a_tsu_that_is_not_for_a_client_is_not_there() {
     let gnomon = Setup::new()
         .users("users", &["alice"])
@@ -338,6 +367,9 @@ fn a_listener_tells_nothing_of_who_may_pass_elsewhere() {
     let mut names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
     assert!(names.all(|name| !name.starts_with("password")));
     alike(&format!("https://{https}/ocsp/MFE"), &shown, "Basic");
+    // A TSU's clients must match the listener as well.
+    alike(&gnomon.url("/tsa/rsa"), &shown, "Bearer");
+    alike(&format!("https://{https}/tsa/rsa"), &shown, "Basic");
 }
 
 #[test]

@@ -327,6 +327,9 @@ impl Caller<'_> {
 
     /// What it is told of a TSU that is not there for it, whether there is one or not.
     pub fn no_tsu(&self) -> Denial {
+        if self.shown.is_some() || !self.certified.is_empty() {
+            return Denial::Absent;
+        }
         match self.denied(self.access.any_tsu) {
             Denial::Forbidden => Denial::Absent,
             other => other,
@@ -370,11 +373,8 @@ impl Caller<'_> {
         taken.map_err(Denial::Quota)
     }
 
-    /// What a caller is told that matches none of these rules.
+    /// What a caller is told that matches none of these rules, whatever it has shown.
     fn denied(&self, rules: Rules) -> Denial {
-        if self.shown.is_some() || !self.certified.is_empty() {
-            return Denial::Forbidden;
-        }
         let address = self.client.address;
         let near = || {
             self.access
