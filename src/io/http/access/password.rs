@@ -307,8 +307,15 @@ fn work(checks: &Mutex<Receiver<Check>>, state: &Mutex<State>) {
             }
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let is_wanted = lock(state).is_wanted(&check.claim);
-        let is_right = is_wanted && check.hash.is_of(&check.password, &mut memory);
+        {
+            let mut state = lock(state);
+            if !state.is_wanted(&check.claim) {
+                // Under one lock: who came in between would be told that it is wrong.
+                state.finish(&check, false);
+                continue;
+            }
+        }
+        let is_right = check.hash.is_of(&check.password, &mut memory);
         lock(state).finish(&check, is_right);
     }
 }
