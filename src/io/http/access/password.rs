@@ -122,7 +122,7 @@ pub struct Passwords {
     key: hmac::Key,
     state: Arc<Mutex<State>>,
     /// To the threads, which the first password starts.
-    threads: OnceLock<Option<SyncSender<Check>>>,
+    threads: OnceLock<SyncSender<Check>>,
 }
 
 /// Of a user, a hash and a password that is said to be its.
@@ -203,9 +203,13 @@ impl Passwords {
                     hash: hash.clone(),
                     source,
                 };
-                let threads = self.threads.get_or_init(|| start(&self.state).ok());
-                let Some(threads) = threads else {
-                    return Err(Busy);
+                let threads = match self.threads.get() {
+                    Some(threads) => threads,
+                    // The next password tries again.
+                    None => {
+                        let started = start(&self.state).ok_or(Busy)?;
+                        self.threads.get_or_init(|| started)
+                    }
                 };
                 threads.try_send(check).map_err(|_| Busy)?;
                 state.waiting.insert(source, waiting + 1);
@@ -272,23 +276,24 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts the threads. They end with what sends to them.
-fn start(state: &Arc<Mutex<State>>) -> std::io::Result<SyncSender<Check>> {
+/// Starts the threads, or as many as the system has room for; none where it has none. They end with what sends to them.
+fn start(state: &Arc<Mutex<State>>) -> Option<SyncSender<Check>> {
     let (sender, checks) = mpsc::sync_channel(QUEUE);
     let checks = Arc::new(Mutex::new(checks));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // Half of the cores are left to requests, and the memory is bounded.
-    for number in 0..(cores / 2).clamp(1, 4) {
+    let started = (0..(cores / 2).clamp(1, 4)).filter(|number| {
         let (checks, state) = (Arc::clone(&checks), Arc::clone(state));
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(format!("password-{number}"))
             .spawn(move || {
                 // Without the right to, they run as the others do.
                 let _ = rustix::process::setpriority_process(None, LOW_PRIORITY);
                 work(&checks, &state);
-            })?;
-    }
-    Ok(sender)
+            });
+        thread.is_ok()
+    });
+    (started.count() > 0).then_some(sender)
 }
 
 fn work(checks: &Mutex<Receiver<Check>>, state: &Mutex<State>) {
@@ -377,7 +382,7 @@ mod tests {
         let passwords = Passwords::new().unwrap();
         // No thread takes anything out.
         let (sender, checks) = mpsc::sync_channel(QUEUE);
-        passwords.threads.set(Some(sender)).unwrap();
+        passwords.threads.set(sender).unwrap();
         let begin = |password: String, from: IpAddr| {
             let (passwords, hash) = (&passwords, &hash);
             async move {
