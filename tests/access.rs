@@ -614,6 +614,10 @@ fn check_proves_every_line_and_warns() {
             "access = [\"a\", 1]",
             "the name of an [[access]], or a list of such names",
         ),
+        (
+            "access = []",
+            "no name; leave access out to let everybody ask",
+        ),
         ("forwarded_from = [\"10.0.0.1/8\"]", "write \"10.0.0.0/8\""),
     ] {
         let (good, said) = Setup::new().http(rules).check();

@@ -44,25 +44,36 @@ impl AccessSpec {
 
 /// The names of rules: one, or several of which one suffices.
 #[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "NamesSpec")]
+pub struct Names(Vec<String>);
+
+#[derive(Debug, Deserialize)]
 #[serde(
     untagged,
     expecting = "the name of an [[access]], or a list of such names"
 )]
-pub enum Names {
+enum NamesSpec {
     One(String),
     Several(Vec<String>),
-    #[default]
-    #[serde(skip)]
-    None,
+}
+
+impl TryFrom<NamesSpec> for Names {
+    type Error = &'static str;
+
+    fn try_from(names: NamesSpec) -> Result<Self, Self::Error> {
+        match names {
+            NamesSpec::One(name) => Ok(Self(vec![name])),
+            NamesSpec::Several(names) if names.is_empty() => {
+                Err("no name; leave access out to let everybody ask")
+            }
+            NamesSpec::Several(names) => Ok(Self(names)),
+        }
+    }
 }
 
 impl Names {
     pub fn resolve(self) -> Vec<String> {
-        match self {
-            Self::One(name) => vec![name],
-            Self::Several(names) => names,
-            Self::None => Vec::new(),
-        }
+        self.0
     }
 }
 
