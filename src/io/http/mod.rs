@@ -127,7 +127,16 @@ impl Public {
                 answer.extensions_mut().insert(caller.client);
                 answer
             }
-            Err(denial) => self.denied(denial, headers, body).await,
+            Err(denial) => {
+                let mut answer = self.denied(denial, headers, body).await;
+                if denial == Denial::Forbidden && peer.certificate.is_some() {
+                    // It was held against the CAs of the handshake, which a reload may have changed; the next
+                    // connection's is held against those in force.
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(CONNECTION, close);
+                }
+                answer
+            }
         }
     }
 
