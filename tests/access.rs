@@ -609,6 +609,22 @@ fn check_proves_every_line_and_warns() {
         "{said}"
     );
 
+    // And one certificate, too.
+    let setup = Setup::new();
+    client_ca(&setup.dir, "ours");
+    let setup = setup
+        .file("devices", "one subject=CN=x\ntwo subject=CN=X\n")
+        .rule(
+            "devices",
+            "certificates = \"devices\"\nclient_ca = \"ours.pem\"",
+        )
+        .tls("access = \"devices\"");
+    let (good, said) = setup.check();
+    assert!(
+        !good && said.contains("`one` and `two` have the same certificate"),
+        "{said}"
+    );
+
     for (rules, what) in [
         (
             "access = \"x\"",

@@ -78,10 +78,8 @@ impl Directory {
         if let Some((list, client_ca)) = &rule.certificates {
             match parsed(list, files::certificates) {
                 Ok(certificates) => {
-                    let known = certificates
-                        .into_iter()
-                        .map(|(name, known)| (known.into(), name));
-                    self.certificates.push((index, known.collect()));
+                    let added = self.add_certificates(index, certificates, list);
+                    wrong.extend(added.err().map(|what| ("certificates", what)));
                 }
                 Err(what) => wrong.push(("certificates", what)),
             }
@@ -148,6 +146,27 @@ impl Directory {
             }
             identity.rules.insert(index);
         }
+        Ok(())
+    }
+
+    fn add_certificates(
+        &mut self,
+        index: usize,
+        certificates: Vec<Named<Known>>,
+        path: &Path,
+    ) -> Result<(), String> {
+        let mut list = HashMap::new();
+        for (name, known) in certificates {
+            let first = list.entry(known.into());
+            let first = first.or_insert_with(|| Arc::clone(&name));
+            if *first != name {
+                return Err(format!(
+                    "{}: `{first}` and `{name}` have the same certificate; give each its own",
+                    path.display()
+                ));
+            }
+        }
+        self.certificates.push((index, list));
         Ok(())
     }
 
