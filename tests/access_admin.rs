@@ -164,6 +164,31 @@ fn rules_without_tls_serve_this_host() {
     let get = |options: &[&str]| curl(&gnomon.dir, &[options, &[&*url]].concat()).status;
     assert_eq!(get(&["--interface", "127.0.0.2"]), 403);
     assert_eq!(get(&["--header", "X-Forwarded-For: 192.0.2.1"]), 200);
+    // What the program says of refusals that no token helps against.
+    for (rule, says) in [
+        (
+            "addresses = [\"192.0.2.1\"]",
+            &["HTTP 403", "from this address"][..],
+        ),
+        ("daily = 1", &["HTTP 429", "quota"]),
+    ] {
+        let setup = Setup::new();
+        let admin = setup.admin;
+        let gnomon = setup
+            .with(
+                &format!("admin = \"{admin}\""),
+                &format!("admin = {{ listen = \"{admin}\", access = \"some\" }}"),
+            )
+            .rule("some", rule)
+            .serve();
+        // The first may be let in.
+        gnomon_says(&gnomon, &["status"], None);
+        let (good, said) = gnomon_says(&gnomon, &["status"], None);
+        assert!(!good && !said.contains("running"), "{said}");
+        for what in says {
+            assert!(said.contains(what), "{what} in {said}");
+        }
+    }
     for (admin, what) in [
         (
             "{ listen = \"127.0.0.1:0\", certificate = \"x.pem\" }",

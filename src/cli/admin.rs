@@ -38,10 +38,14 @@ pub fn ask(config: &Config, method: Method, path: &str) -> Result<Vec<u8>, Vec<P
     };
     let url = format!("{scheme}://{}{path}", admin.listen);
     answer(method, &url, certificate.as_ref(), token.as_ref()).map_err(|error| {
+        let listen = admin.listen;
         let what = match (&error, &token) {
-            (HttpError::Status(401 | 403), None) => format!("{error}; access is restricted: name a file with a bearer token that may ask in {TOKEN_FILE}"),
-            (HttpError::Status(401 | 403), Some(_)) => format!("{error}; the token in the file of {TOKEN_FILE} may not ask there, or not from this address"),
-            _ => format!("{}: {error}; is the appliance running?", admin.listen),
+            (HttpError::Status(401), None) => format!("{error}; access is restricted: name a file with a bearer token that may ask in {TOKEN_FILE}"),
+            (HttpError::Status(401), Some(_)) => format!("{error}; the token in the file of {TOKEN_FILE} may not ask there, or not from this address"),
+            (HttpError::Status(403), _) => format!("{error}; no rule lets a token ask from this address; ask from another, or add it to a rule of admin.access"),
+            (HttpError::Status(429), _) => format!("{error}; the quota of a rule of admin.access is used up; ask later"),
+            (HttpError::Failed(_), _) => format!("{listen}: {error}; is the appliance running?"),
+            _ => format!("{listen}: {error}"),
         };
         wrong("admin", what)
     })
