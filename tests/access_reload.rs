@@ -69,5 +69,9 @@ fn a_reload_takes_up_rules_and_keeps_counts() {
             .any(|line| line.contains("client_name") && line.contains(name));
         assert!(named, "{name} in {log}");
     }
+    let refused = log
+        .lines()
+        .any(|line| line.contains("alice") && line.contains("quota"));
+    assert!(refused, "{log}");
     assert!(!log.contains("alice!") && !log.contains("m=19456"), "{log}");
 }

@@ -53,7 +53,8 @@ impl Admin {
         if pushes_to.is_some_and(|name| issued::is_shown(&self.issued, name, request.headers())) {
             return self.serve(request).await;
         }
-        if let Err(denial) = access.enter(&peer, request.headers(), false).await {
+        if let Err(refused) = access.enter(&peer, request.headers(), false).await {
+            let denial = refused.denial;
             self.status.metrics.refused(denial.refusal());
             let (parts, unwanted) = request.into_parts();
             body::discard(&parts.headers, unwanted).await;

@@ -127,9 +127,10 @@ impl Public {
                 answer.extensions_mut().insert(caller.client);
                 answer
             }
-            Err(denial) => {
-                let mut answer = self.denied(denial, headers, body).await;
-                if denial == Denial::Forbidden && peer.certificate.is_some() {
+            Err(refused) => {
+                let mut answer = self.denied(refused.denial, headers, body).await;
+                answer.extensions_mut().insert(refused.client);
+                if refused.denial == Denial::Forbidden && peer.certificate.is_some() {
                     // It was held against the CAs of the handshake, which a reload may have changed; the next
                     // connection's is held against those in force.
                     let close = HeaderValue::from_static("close");

@@ -99,6 +99,13 @@ pub struct Caller<'a> {
     counted: Rules,
 }
 
+/// Who does not get past the listener, and why.
+#[derive(Debug)]
+pub struct Refused {
+    pub client: Client,
+    pub denial: Denial,
+}
+
 /// Why a request goes no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
@@ -233,12 +240,24 @@ impl Access {
         peer: &Peer,
         headers: &HeaderMap,
         for_tsu: bool,
-    ) -> Result<Caller<'_>, Denial> {
+    ) -> Result<Caller<'_>, Refused> {
         let place = self.place(peer.door);
         let mut needed: Rules = place.iter().copied().collect();
         if for_tsu {
             needed = needed.with(self.any_tsu);
         }
+        let mut caller = self.caller(peer, headers, needed);
+        match caller.pass(place, headers, needed).await {
+            Ok(()) => Ok(caller),
+            Err(denial) => Err(Refused {
+                client: caller.client,
+                denial,
+            }),
+        }
+    }
+
+    /// Who asks, by address and certificate.
+    fn caller(&self, peer: &Peer, headers: &HeaderMap, needed: Rules) -> Caller<'_> {
         let address = self.address(peer, headers);
         let certified = peer.certificate.iter().flat_map(|shown| {
             self.numbered(needed).filter_map(move |(index, rule)| {
@@ -246,32 +265,15 @@ impl Access {
                 Some((index, Arc::clone(name)))
             })
         });
-        let mut caller = Caller {
-            client: Client {
-                name: None,
-                address,
-            },
+        let certified: Vec<_> = certified.collect();
+        let name = certified.first().map(|(_, name)| Arc::clone(name));
+        Caller {
+            client: Client { name, address },
             access: self,
-            certified: certified.collect(),
+            certified,
             shown: None,
             counted: Rules::default(),
-        };
-        // Who comes from the wrong place need not be asked for a password, and whom no rule of this place lists must
-        // not learn whether he would do at another.
-        let near: Rules = self
-            .numbered(needed)
-            .filter(|(_, rule)| rule.admits(address) && rule.wants_header())
-            .map(|(index, _)| index)
-            .collect();
-        if !near.is_empty() {
-            caller.shown = self.shown(headers, near, address).await?;
         }
-        if !place.is_empty() {
-            let denied = || caller.denied(place.iter().copied().collect());
-            let (rule, name) = caller.matching(place).ok_or_else(denied)?;
-            caller.count(rule, name)?;
-        }
-        Ok(caller)
     }
 
     fn numbered(&self, rules: Rules) -> impl Iterator<Item = (usize, &Rule)> {
@@ -308,6 +310,37 @@ impl Access {
 }
 
 impl Caller<'_> {
+    /// Takes up what the header shows, and lets the caller through the listener.
+    async fn pass(
+        &mut self,
+        place: &Place,
+        headers: &HeaderMap,
+        needed: Rules,
+    ) -> Result<(), Denial> {
+        let address = self.client.address;
+        // Who comes from the wrong place need not be asked for a password, and whom no rule of this place lists must
+        // not learn whether he would do at another.
+        let near: Rules = self
+            .access
+            .numbered(needed)
+            .filter(|(_, rule)| rule.admits(address) && rule.wants_header())
+            .map(|(index, _)| index)
+            .collect();
+        if !near.is_empty() {
+            self.shown = self.access.shown(headers, near, address).await?;
+        }
+        if let Some(shown) = &self.shown {
+            self.client.name = Some(Arc::clone(&shown.name));
+        }
+        if place.is_empty() {
+            return Ok(());
+        }
+        match self.matching(place) {
+            Some((rule, name)) => self.count(rule, name),
+            None => Err(self.denied(place.iter().copied().collect())),
+        }
+    }
+
     /// Lets the caller through to the TSU of this name, which exists.
     pub fn to_tsu(&mut self, tsu: &str) -> Result<(), Denial> {
         let Some(place) = self.access.tsus.get(tsu) else {

@@ -21,7 +21,8 @@ fn enters<'a>(access: &'a Access, address: &str, for_tsu: bool) -> Result<Caller
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let headers = HeaderMap::new();
     let entering = access.enter(&peer, &headers, for_tsu);
-    runtime.unwrap().block_on(entering)
+    let entered = runtime.unwrap().block_on(entering);
+    entered.map_err(|refused| refused.denial)
 }
 
 #[test]
