@@ -60,7 +60,7 @@ impl AdminConfig {
 
 impl AccessConfig {
     /// Whether a client must show something, and not only come from somewhere.
-    pub const fn wants_credentials(&self) -> bool {
+    const fn wants_credentials(&self) -> bool {
         self.has_secrets() || self.certificates.is_some()
     }
 
@@ -71,7 +71,7 @@ impl AccessConfig {
 }
 
 /// As many rules as one configuration may have.
-pub const MOST_RULES: usize = 64;
+const MOST_RULES: usize = 64;
 
 /// Each place where rules can be named: the field, and what stands there.
 fn places(config: &Config) -> impl Iterator<Item = (String, &[String])> {
@@ -87,7 +87,8 @@ fn places(config: &Config) -> impl Iterator<Item = (String, &[String])> {
 /// Tells `wrong` of every field that cannot be as it is.
 pub fn problems(config: &Config, wrong: &mut impl FnMut(String, &str)) {
     if config.access.len() > MOST_RULES {
-        wrong("access".into(), "more than 64 rules; put clients together");
+        let what = format!("more than {MOST_RULES} rules; put clients together");
+        wrong("access".into(), &what);
     }
     let mut named = HashSet::new();
     for (field, names) in places(config) {
