@@ -8,14 +8,12 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hyper::{
     StatusCode,
     body::Incoming,
-    header::{
-        AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
-        WWW_AUTHENTICATE,
-    },
+    header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use super::{
     Answer,
+    access::credentials::{Credentials, LONGEST_SECRET},
     body::{self, BodyError, BodyLimits},
     plain,
 };
@@ -54,6 +52,10 @@ impl BearerToken {
             Err(
                 "the token must have 16 characters or more; make one with `openssl rand -base64 32`",
             )
+        } else if token.len() > LONGEST_SECRET {
+            Err(
+                "the token must have 1024 characters at most; make one with `openssl rand -base64 32`",
+            )
         } else if !token.chars().all(is_allowed) {
             Err(
                 "the token must be one word of the characters A-Z a-z 0-9 - . _ ~ + / =; make one with `openssl rand -base64 32`",
@@ -65,12 +67,10 @@ impl BearerToken {
 
     /// Whether the request shows it.
     fn is_in(&self, headers: &HeaderMap) -> bool {
-        let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let Some((scheme, token)) = shown.and_then(|shown| shown.split_at_checked(7)) else {
-            return false;
-        };
-        scheme.eq_ignore_ascii_case(b"Bearer ")
-            && verify_slices_are_equal(&self.0, &sha256(&[token.trim_ascii()])).is_ok()
+        match Credentials::read(headers) {
+            Some(Credentials::Token(digest)) => verify_slices_are_equal(&self.0, &digest).is_ok(),
+            _ => false,
+        }
     }
 }
 
@@ -176,6 +176,8 @@ fn unread(status: StatusCode, text: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::AUTHORIZATION;
+
     use super::*;
 
     #[test]
@@ -200,6 +202,14 @@ mod tests {
             assert!(!shown(wrong), "{wrong}");
         }
         assert!(!token.is_in(&HeaderMap::new()));
+        let mut twice = HeaderMap::new();
+        for _ in 0..2 {
+            let shown = HeaderValue::from_static("Bearer 0123456789abcdef");
+            twice.append(AUTHORIZATION, shown);
+        }
+        assert!(!token.is_in(&twice), "which of them would be meant?");
+        assert!(BearerToken::new(&"x".repeat(1024)).is_ok());
+        assert!(BearerToken::new(&"x".repeat(1025)).is_err());
         assert!(BearerToken::new("0123456789abcde\n").is_err());
         assert!(BearerToken::new("0123456789 abcdef").is_err());
     }

@@ -5,6 +5,7 @@
 //! The order is the point: nobody learns which TSUs there are before having shown something, and no body is read
 //! before.
 
+pub mod credentials;
 mod directory;
 pub mod files;
 pub mod forwarded;
@@ -15,23 +16,18 @@ pub mod rule;
 
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::header::HeaderMap;
 use ipnet::IpNet;
-use zeroize::Zeroizing;
 
 use super::{
     peer::{Client, Door, Peer},
     tls::clients::{ClientCas, ClientCasError, ClientRoots},
 };
-use crate::audit::tree::sha256;
+use credentials::Credentials;
 use directory::{Directory, Identity};
 use password::{Busy, HashError, Passwords};
 use quota::{Quota, Quotas};
 use rule::{Rule, Rules};
-
-/// The longest user name and password together that are looked at, in octets.
-const LONGEST_SECRET: usize = 1024;
 
 /// One rule as it is configured.
 #[derive(Debug, Clone)]
@@ -420,38 +416,6 @@ impl Caller<'_> {
             Denial::Unauthorized { basic, bearer }
         } else {
             Denial::Forbidden
-        }
-    }
-}
-
-/// What an Authorization header says.
-enum Credentials {
-    /// `user:password` (RFC 7617 2).
-    Password(Zeroizing<Vec<u8>>),
-    /// The SHA-256 of a bearer token (RFC 6750 2.1).
-    Token([u8; 32]),
-}
-
-impl Credentials {
-    /// Nothing where there is no such header, several, or one of another scheme.
-    fn read(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (value, None) = (values.next()?, values.next()) else {
-            return None;
-        };
-        let value = HeaderValue::as_bytes(value);
-        let at = value.iter().position(|octet| *octet == b' ')?;
-        let (scheme, rest) = value.split_at_checked(at)?;
-        let rest = rest.trim_ascii();
-        if rest.len() > LONGEST_SECRET {
-            None
-        } else if scheme.eq_ignore_ascii_case(b"Basic") {
-            let decoded = STANDARD.decode(rest).ok()?;
-            Some(Self::Password(Zeroizing::new(decoded)))
-        } else if scheme.eq_ignore_ascii_case(b"Bearer") {
-            Some(Self::Token(sha256(&[rest])))
-        } else {
-            None
         }
     }
 }
