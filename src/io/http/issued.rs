@@ -8,14 +8,14 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hyper::{
     StatusCode,
     body::Incoming,
-    header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE},
 };
 
 use super::{
     Answer,
     access::credentials::{Credentials, LONGEST_SECRET},
     body::{self, BodyError, BodyLimits},
-    plain,
+    later, plain,
 };
 use crate::{
     audit::tree::sha256,
@@ -148,21 +148,15 @@ async fn take(feed: &IssuedFeed, body: Incoming) -> Answer {
                 PushError::Full => StatusCode::INSUFFICIENT_STORAGE,
                 PushError::Busy | PushError::NotKept => StatusCode::SERVICE_UNAVAILABLE,
             };
-            again_later(status, &format!("nothing was taken: {error}\n"))
+            let what = format!("nothing was taken: {error}\n");
+            later(status, &what, Duration::ZERO)
         }
-        Err(_) => again_later(
+        Err(_) => later(
             StatusCode::SERVICE_UNAVAILABLE,
             "the disk is slow, and nothing is sure yet; push the same again\n",
+            Duration::ZERO,
         ),
     }
-}
-
-fn again_later(status: StatusCode, text: &str) -> Answer {
-    let mut answer = plain(status, text);
-    answer
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
 }
 
 /// An answer before the body was read: what is left of it would be taken for the next request.

@@ -26,14 +26,14 @@ mod timed_stream;
 mod timestamp;
 pub mod tls;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 
 use super::metrics::{Metrics, Refusal};
@@ -278,6 +278,15 @@ fn plain(status: StatusCode, text: &str) -> Answer {
     answer
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// The same, for who shall come again after so long, in whole seconds and one at least.
+fn later(status: StatusCode, text: &str, wait: Duration) -> Answer {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let mut answer = plain(status, text);
+    let seconds = HeaderValue::from(seconds.max(1));
+    answer.headers_mut().insert(RETRY_AFTER, seconds);
     answer
 }
 

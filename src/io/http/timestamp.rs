@@ -1,17 +1,16 @@
 //! RFC 3161 3.4 over HTTP: a TimeStampReq in, a TimeStampResp out, 200 for granted and rejected alike.
 
-use std::{sync::Arc, time::Instant};
-
-use hyper::{
-    StatusCode,
-    body::Incoming,
-    header::{HeaderMap, HeaderValue, RETRY_AFTER},
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use hyper::{StatusCode, body::Incoming, header::HeaderMap};
 
 use super::{
     Answer, Public,
     access::{Caller, Denial},
-    body, plain,
+    body, later, plain,
     request_log::Told,
     says, whole,
 };
@@ -74,16 +73,11 @@ pub async fn respond(
         .time_stamp(&reply.tsu, reply.outcome, start.elapsed());
     let answer = match reply.body {
         Some(body) => whole(body, TIMESTAMP_REPLY),
-        None => {
-            let mut answer = plain(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy; try again in a second\n",
-            );
-            answer
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            answer
-        }
+        None => later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy; try again in a second\n",
+            Duration::ZERO,
+        ),
     };
     public.told(answer, || Told {
         service: Some("tsa"),

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use hyper::{
     StatusCode,
-    header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{HeaderValue, WWW_AUTHENTICATE},
 };
 
 use super::{
-    super::{Answer, plain},
+    super::{Answer, later, plain},
     Denial,
 };
 use crate::io::metrics::Refusal;
@@ -60,12 +60,4 @@ impl Denial {
             ),
         }
     }
-}
-
-fn later(status: StatusCode, text: &str, wait: Duration) -> Answer {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let mut answer = plain(status, text);
-    let seconds = HeaderValue::from(seconds.max(1));
-    answer.headers_mut().insert(RETRY_AFTER, seconds);
-    answer
 }
