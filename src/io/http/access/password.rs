@@ -60,7 +60,11 @@ pub enum HashError {
 
 /// An argon2id hash with its salt and costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hash(phc::PasswordHash);
+pub struct Hash {
+    phc: phc::PasswordHash,
+    /// The same, as each request needs it.
+    text: Arc<str>,
+}
 
 impl Hash {
     /// From a PHC string.
@@ -74,7 +78,7 @@ impl Hash {
         if params.m_cost() > MOST_MEMORY || params.t_cost() > MOST_PASSES {
             return Err(HashError::TooCostly);
         }
-        Ok(Self(hash))
+        Ok(hash.into())
     }
 
     /// A new one, with a salt of its own and the costs that OWASP's cheat sheet asks for (19 MiB, 2 passes).
@@ -83,13 +87,13 @@ impl Hash {
         rand::fill(&mut salt).map_err(|_| HashError::NoEntropy)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT);
         let hash = argon2.hash_password_with_salt(password, &salt);
-        hash.map(Self).map_err(|_| HashError::Format)
+        hash.map(Self::from).map_err(|_| HashError::Format)
     }
 
     /// Whether it was made of this password. `memory` grows to what that takes.
     fn is_of(&self, password: &[u8], memory: &mut Vec<Block>) -> bool {
         let (Ok(params), Some(salt), Some(hash)) =
-            (Params::try_from(&self.0), &self.0.salt, &self.0.hash)
+            (Params::try_from(&self.phc), &self.phc.salt, &self.phc.hash)
         else {
             return false;
         };
@@ -104,9 +108,16 @@ impl Hash {
     }
 }
 
+impl From<phc::PasswordHash> for Hash {
+    fn from(phc: phc::PasswordHash) -> Self {
+        let text = phc.to_string().into();
+        Self { phc, text }
+    }
+}
+
 impl std::fmt::Display for Hash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&self.text)
     }
 }
 
@@ -179,7 +190,7 @@ impl Passwords {
         password: &[u8],
         from: IpAddr,
     ) -> Result<bool, Busy> {
-        let claim = self.digest(&[user.as_bytes(), hash.to_string().as_bytes(), password]);
+        let claim = self.digest(&[user.as_bytes(), hash.text.as_bytes(), password]);
         let verdict = {
             let mut state = lock(&self.state);
             if state.is_right(&claim) {
