@@ -11,7 +11,10 @@ use super::{
     password::{Hash, Passwords},
     rule::{Rule, Rules},
 };
-use crate::io::http::tls::clients::{ClientCas, ShownCertificate};
+use crate::{
+    io::http::tls::clients::{ClientCas, ShownCertificate},
+    wire::name::ComparableName,
+};
 
 /// Every client that has a name.
 #[derive(Debug, Default)]
@@ -19,7 +22,7 @@ pub struct Directory {
     users: HashMap<Arc<str>, User>,
     /// By a keyed digest of the token's digest, so that a look-up tells nothing by its time.
     tokens: HashMap<[u8; 32], Identity>,
-    certificates: Vec<(usize, HashMap<KnownKey, Arc<str>>)>,
+    certificates: Vec<(usize, Certificates)>,
     /// Of each rule with users, one hash after the other: for names that nobody has.
     decoys: Vec<(usize, Vec<Hash>)>,
 }
@@ -37,19 +40,11 @@ pub struct Identity {
     pub rules: Rules,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum KnownKey {
-    Subject(crate::wire::name::ComparableName),
-    Key([u8; 32]),
-}
-
-impl From<Known> for KnownKey {
-    fn from(known: Known) -> Self {
-        match known {
-            Known::Subject(subject) => Self::Subject(subject),
-            Known::Key(key) => Self::Key(key),
-        }
-    }
+/// The names of one rule, by what certificates are known by.
+#[derive(Debug, Default)]
+struct Certificates {
+    subjects: HashMap<ComparableName, Arc<str>>,
+    keys: HashMap<[u8; 32], Arc<str>>,
 }
 
 /// What is wrong with a rule's file: the field, and what.
@@ -155,10 +150,13 @@ impl Directory {
         certificates: Vec<Named<Known>>,
         path: &Path,
     ) -> Result<(), String> {
-        let mut list = HashMap::new();
+        let mut list = Certificates::default();
         for (name, known) in certificates {
-            let first = list.entry(known.into());
-            let first = first.or_insert_with(|| Arc::clone(&name));
+            let own = || Arc::clone(&name);
+            let first = match known {
+                Known::Subject(subject) => list.subjects.entry(subject).or_insert_with(own),
+                Known::Key(key) => list.keys.entry(key).or_insert_with(own),
+            };
             if *first != name {
                 return Err(format!(
                     "{}: `{first}` and `{name}` have the same certificate; give each its own",
@@ -220,8 +218,8 @@ impl Directory {
         if !shown.issued_by.contains(&ca) {
             return None;
         }
-        list.get(&KnownKey::Key(shown.key))
-            .or_else(|| list.get(&KnownKey::Subject(shown.subject.clone())))
+        let by_key = list.keys.get(&shown.key);
+        by_key.or_else(|| list.subjects.get(&shown.subject))
     }
 }
 
