@@ -497,6 +497,10 @@ fn no_secret_is_in_any_line() {
         log.contains("\"path\":\"/nothing\"") && log.contains("token secret, label tsu"),
         "{log}"
     );
+    assert!(
+        log.contains("\"anchor\":\"http://anchor@127.0.0.1:9/tsa\""),
+        "{log}"
+    );
     for secret in [
         "pin",
         "push-token",
