@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 
 use support::{
     Gnomon,
-    access::{Setup, curl},
+    access::{Setup, client_ca, client_certificate, curl},
     gnomon,
     https::P256,
     server_certificate::ServerCa,
@@ -143,6 +143,38 @@ fn a_ca_pushes_by_its_own_token() {
     );
     assert_eq!(push(name, &["--user", "prometheus:prometheus!"]), 401);
     assert_eq!(push("nobody", &["--user", "prometheus:prometheus!"]), 404);
+}
+
+#[test]
+fn a_certificate_that_does_not_do_ends_its_connection() {
+    let setup = Setup::new();
+    let (dir, admin) = (&setup.dir, setup.admin);
+    ServerCa::new(dir).issue("console", 86_400, &P256);
+    client_ca(dir, "ours");
+    client_certificate(dir, "ours", "device", "/CN=device");
+    client_certificate(dir, "ours", "stranger", "/CN=stranger");
+    let gnomon = setup
+        .with(
+            &format!("admin = \"{admin}\""),
+            &format!("admin = {{ listen = \"{admin}\", certificate = \"console.pem\", key = \"console.key\", access = \"devices\" }}"),
+        )
+        .file("devices", "device subject=CN=device\n")
+        .rule(
+            "devices",
+            "certificates = \"devices\"\nclient_ca = \"ours.pem\"",
+        )
+        .serve();
+    let url = format!("https://{admin}/livez");
+    let get = |name: &str| {
+        let pem = gnomon.dir.path(&format!("{name}.pem"));
+        let answer = curl(&gnomon.dir, &["--http1.1", "--cert", &pem, &url]);
+        let closes = answer.header("connection") == Some("close");
+        (answer.status, closes)
+    };
+    assert_eq!(
+        (get("device"), get("stranger")),
+        ((200, false), (403, true))
+    );
 }
 
 #[test]

@@ -58,7 +58,9 @@ impl Admin {
             self.status.metrics.refused(denial.refusal());
             let (parts, unwanted) = request.into_parts();
             body::discard(&parts.headers, unwanted).await;
-            return denial.answer();
+            let mut answer = denial.answer();
+            denial.part(&peer, &mut answer);
+            return answer;
         }
         self.serve(request).await
     }

@@ -130,12 +130,7 @@ impl Public {
             Err(refused) => {
                 let mut answer = self.denied(refused.denial, headers, body).await;
                 answer.extensions_mut().insert(refused.client);
-                if refused.denial == Denial::Forbidden && peer.certificate.is_some() {
-                    // It was held against the CAs of the handshake, which a reload may have changed; the next
-                    // connection's is held against those in force.
-                    let close = HeaderValue::from_static("close");
-                    answer.headers_mut().insert(CONNECTION, close);
-                }
+                refused.denial.part(peer, &mut answer);
                 answer
             }
         }

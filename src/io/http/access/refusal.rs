@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use hyper::{
     StatusCode,
-    header::{HeaderValue, WWW_AUTHENTICATE},
+    header::{CONNECTION, HeaderValue, WWW_AUTHENTICATE},
 };
 
 use super::{
-    super::{Answer, later, plain},
+    super::{Answer, later, peer::Peer, plain},
     Denial,
 };
 use crate::io::metrics::Refusal;
@@ -25,6 +25,15 @@ impl Denial {
             Self::Absent => Refusal::Path,
             Self::Quota(_) => Refusal::Quota,
             Self::Busy => Refusal::PasswordQueue,
+        }
+    }
+
+    /// Has the connection closed if its certificate did not do: that was held against the CAs of the handshake, which
+    /// a reload may have changed, and the next connection's is held against those in force.
+    pub fn part(self, peer: &Peer, answer: &mut Answer) {
+        if self == Self::Forbidden && peer.certificate.is_some() {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
         }
     }
 
