@@ -122,6 +122,10 @@ fn who_is_too_many_is_told_within_milliseconds() {
     let gnomon =
         Gnomon::edited(|config| config.replacen("[clock]", "[http]\nconnections = 50\n[clock]", 1));
     is_served(&gnomon);
+    // The connection that was served holds a place until the service has seen it close.
+    wait_for("an empty house", || {
+        (gnomon.metric(&["gnomon_http_connections "]) == 0.0).then_some(())
+    });
     let before = process::open_files(gnomon.pid());
     let held: Vec<_> = (0..50)
         .map(|_| TcpStream::connect(gnomon.listen).unwrap())
