@@ -10,7 +10,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -309,6 +309,38 @@ fn a_hanging_device_is_left_behind_and_the_rest_goes_on() {
         status.success() && start.elapsed() < Duration::from_secs(8),
         "{status}"
     );
+}
+
+#[test]
+fn whom_neither_the_device_nor_its_queue_has_room_for_is_told_at_once() {
+    let (gnomon, token) = faulty_gnomon("sessions = 1, queue = 1");
+    let (_, body) = timestamp_query(&gnomon.dir);
+    // Not brief, so that two have a place at the session: one that is signed and one that waits.
+    token.order("delay 5");
+    let ask = || gnomon.post("/tsa/ecdsa", "", &body);
+    assert!(granted(&ask().body));
+    token.order("hang");
+    let refused = AtomicUsize::new(0);
+    let ask = || {
+        let answer = ask();
+        if answer.status == 503 {
+            refused.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    };
+    let answers: Vec<_> = thread::scope(|scope| {
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        // Well before the one in the queue has waited for long enough.
+        let start = Instant::now();
+        wait_for("the refusals", || {
+            (refused.load(Ordering::Relaxed) == 5).then_some(())
+        });
+        assert!(start.elapsed() < Duration::from_millis(1500));
+        token.order("");
+        asked.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let served = answers.iter().filter(|answer| granted(&answer.body));
+    assert_eq!(served.count(), 3);
 }
 
 #[test]

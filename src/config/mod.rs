@@ -268,6 +268,8 @@ pub struct TokenKeyConfig {
     pub pin: PinSource,
     /// Sessions on each token.
     pub sessions: usize,
+    /// How many wait for each session before the next is refused.
+    pub queue: usize,
     pub deadline: Duration,
     pub verify_signatures: bool,
 }

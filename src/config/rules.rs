@@ -211,6 +211,9 @@ fn check_key(key: &KeyConfig, field: &str, wrong: &mut impl FnMut(String, &str))
     if !(1..=256).contains(&key.sessions) {
         wrong(format!("{field}.sessions"), "must be 1 to 256");
     }
+    if key.queue > 65_536 {
+        wrong(format!("{field}.queue"), "must be 0 to 65536");
+    }
 }
 
 fn check_name(

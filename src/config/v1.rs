@@ -237,12 +237,13 @@ struct RevocationSpec {
 const DEFAULT_SESSIONS: usize = 4;
 
 /// For one signature; network HSMs fail over within a few seconds.
+const DEFAULT_QUEUE: usize = 128;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
-    expecting = "a file name, or { module = \"...\", token = \"...\", label = \"...\", pin_file = \"...\" }; other fields: tokens, token_serial, slot, id, pin_credential, pin_env, sessions, deadline, verify_signatures"
+    expecting = "a file name, or { module = \"...\", token = \"...\", label = \"...\", pin_file = \"...\" }; other fields: tokens, token_serial, slot, id, pin_credential, pin_env, sessions, queue, deadline, verify_signatures"
 )]
 enum KeySpec {
     File(PathBuf),
@@ -265,6 +266,7 @@ struct TokenKeySpec {
     pin_credential: Option<String>,
     pin_env: Option<String>,
     sessions: Option<usize>,
+    queue: Option<usize>,
     deadline: Option<Span>,
     verify_signatures: Option<bool>,
 }
@@ -295,6 +297,7 @@ impl KeySpec {
                     id: token.id,
                     pin,
                     sessions: token.sessions.unwrap_or(DEFAULT_SESSIONS),
+                    queue: token.queue.unwrap_or(DEFAULT_QUEUE),
                     deadline: token.deadline.map_or(DEFAULT_DEADLINE, |span| span.0),
                     verify_signatures: token.verify_signatures.unwrap_or(true),
                 })

@@ -24,6 +24,7 @@ pub fn key_on_token(key: &TokenKeyConfig) -> Result<KeyOnToken, String> {
         id: key.id.clone(),
         pin: pin(&key.pin)?,
         sessions: key.sessions,
+        queue: key.queue,
         deadline: key.deadline,
         verify: key.verify_signatures,
     })

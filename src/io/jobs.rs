@@ -4,10 +4,8 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, Ordering},
-    },
+    convert::Infallible,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,38 +28,53 @@ struct Queue {
     closed: bool,
 }
 
-/// One signature to make.
+/// One signature to make. Who asked is told when it is dropped.
 #[derive(Debug)]
 pub struct Job {
     pub message: Vec<u8>,
-    reply: oneshot::Sender<Result<Vec<u8>, SignError>>,
-    state: Arc<AtomicU8>,
-    /// Held until the signature is made: the place it takes is at the key.
+    progress: Arc<Mutex<Progress>>,
+    /// The place it takes at the key, which is free by the time that who asked is told.
     _permit: Permit,
+    /// Wakes who asked, by its end.
+    _asker: oneshot::Sender<Infallible>,
 }
 
 /// The asker's end of a job.
 #[derive(Debug)]
 pub struct Pending {
-    reply: oneshot::Receiver<Result<Vec<u8>, SignError>>,
-    state: Arc<AtomicU8>,
+    told: oneshot::Receiver<Infallible>,
+    progress: Arc<Mutex<Progress>>,
 }
 
-const WAITS: u8 = 0;
-const RUNS: u8 = 1;
-const DONE: u8 = 2;
-const GIVEN_UP: u8 = 3;
+#[derive(Debug)]
+enum Progress {
+    Waits,
+    Runs,
+    Made(Result<Vec<u8>, SignError>),
+    GivenUp,
+}
+
+/// How far a job had come when it was given up.
+#[derive(Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It is not begun any more.
+    Waiting,
+    /// A thread is stuck with it.
+    Stuck,
+    /// It was made all the same, and nobody had said so yet.
+    Made(Result<Vec<u8>, SignError>),
+}
 
 impl Jobs {
     /// Queues a signature. How many wait is bounded by the permits there are.
     pub fn push(&self, message: &[u8], permit: Permit) -> Pending {
-        let (reply, receiver) = oneshot::channel();
-        let state = Arc::new(AtomicU8::new(WAITS));
+        let (asker, told) = oneshot::channel();
+        let progress = Arc::new(Mutex::new(Progress::Waits));
         let job = Job {
             message: message.to_vec(),
-            reply,
-            state: Arc::clone(&state),
+            progress: Arc::clone(&progress),
             _permit: permit,
+            _asker: asker,
         };
         let mut queue = self.lock();
         // Into a closed queue it would wait for ever; dropped, it is answered with a failure.
@@ -70,10 +83,7 @@ impl Jobs {
         }
         drop(queue);
         self.work.notify_one();
-        Pending {
-            reply: receiver,
-            state,
-        }
+        Pending { told, progress }
     }
 
     /// The next job that somebody still waits for; `None` when the queue is closed.
@@ -94,6 +104,11 @@ impl Jobs {
                 }
             }
         }
+    }
+
+    /// How many wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.lock().jobs.len()
     }
 
     /// Ends the threads, and fails what still waits.
@@ -121,30 +136,43 @@ impl Jobs {
 
 impl Job {
     fn begin(&self) -> bool {
-        let begun = self
-            .state
-            .compare_exchange(WAITS, RUNS, Ordering::AcqRel, Ordering::Acquire);
-        begun.is_ok()
+        let mut progress = lock(&self.progress);
+        let waits = matches!(*progress, Progress::Waits);
+        if waits {
+            *progress = Progress::Runs;
+        }
+        waits
     }
 
-    /// Answers; false where the asker has given up and thought this thread stuck.
-    pub fn finish(self, result: Result<Vec<u8>, SignError>) -> bool {
-        let waited_for = self.state.swap(DONE, Ordering::AcqRel) == RUNS;
-        let _ = self.reply.send(result);
-        waited_for
+    /// Keeps the answer for who asked; false where they have given up and thought this thread stuck.
+    pub fn finish(&self, result: Result<Vec<u8>, SignError>) -> bool {
+        let before = std::mem::replace(&mut *lock(&self.progress), Progress::Made(result));
+        matches!(before, Progress::Runs)
     }
 }
 
 impl Pending {
-    /// The signature. A job that was dropped has failed.
+    /// The signature. A job that was dropped unmade has failed.
     pub async fn signature(&mut self) -> Result<Vec<u8>, SignError> {
-        (&mut self.reply).await.unwrap_or(Err(SignError::Failed))
+        let Err(_end) = (&mut self.told).await;
+        match std::mem::replace(&mut *lock(&self.progress), Progress::GivenUp) {
+            Progress::Made(signature) => signature,
+            _ => Err(SignError::Failed),
+        }
     }
 
-    /// Waits no longer; whether a thread had begun, and is stuck with it.
-    pub fn give_up(self) -> bool {
-        self.state.swap(GIVEN_UP, Ordering::AcqRel) == RUNS
+    /// Waits no longer.
+    pub fn give_up(self) -> GivenUp {
+        match std::mem::replace(&mut *lock(&self.progress), Progress::GivenUp) {
+            Progress::Made(signature) => GivenUp::Made(signature),
+            Progress::Runs => GivenUp::Stuck,
+            Progress::Waits | Progress::GivenUp => GivenUp::Waiting,
+        }
     }
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -156,16 +184,22 @@ mod tests {
         let jobs = Jobs::default();
         let unwanted = jobs.push(b"a", Permit::in_place());
         let mut wanted = jobs.push(b"b", Permit::in_place());
-        assert!(!unwanted.give_up());
+        assert_eq!(unwanted.give_up(), GivenUp::Waiting);
         let job = jobs.take().unwrap();
         assert_eq!(job.message, b"b");
         assert!(job.finish(Ok(vec![1])));
+        drop(job);
         assert_eq!(wanted.signature().await, Ok(vec![1]));
 
         let stuck = jobs.push(b"c", Permit::in_place());
         let job = jobs.take().unwrap();
-        assert!(stuck.give_up());
+        assert_eq!(stuck.give_up(), GivenUp::Stuck);
         assert!(!job.finish(Ok(vec![2])));
+
+        let made = jobs.push(b"d", Permit::in_place());
+        let job = jobs.take().unwrap();
+        assert!(job.finish(Ok(vec![3])));
+        assert_eq!(made.give_up(), GivenUp::Made(Ok(vec![3])));
     }
 
     #[tokio::test]

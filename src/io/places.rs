@@ -16,9 +16,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::signing::{Permit, Share, SignError};
 
-/// Waiting for a place: in number for each session, and in time. Two seconds are what a client bears before
-/// it asks again.
-const WAITERS: usize = 128;
+/// How long one waits for a place: two seconds are what a client bears before it asks again.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// The places at one key.
@@ -26,6 +24,8 @@ const WAIT: Duration = Duration::from_secs(2);
 pub struct Places {
     anybody: Arc<Semaphore>,
     time_stamps: Arc<Semaphore>,
+    /// One at each session, only where signatures are brief.
+    brief: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
     /// Places that must be free before what can wait has one.
@@ -33,47 +33,48 @@ pub struct Places {
 }
 
 impl Places {
-    /// For a key with this many sessions (or threads).
-    pub fn new(sessions: usize) -> Self {
+    /// For a key with this many sessions (or threads). For each, `queue` may wait for a place.
+    pub fn new(sessions: usize, queue: usize) -> Self {
         let all = sessions.saturating_mul(2).max(2);
         let reserve = (all / 4).max(1);
         Self {
             anybody: Arc::new(Semaphore::new(all - reserve)),
             time_stamps: Arc::new(Semaphore::new(reserve)),
+            brief: Arc::new(Semaphore::new(sessions)),
             waiting: AtomicUsize::new(0),
-            most_waiting: sessions.saturating_mul(WAITERS),
+            most_waiting: sessions.saturating_mul(queue),
             // With this one taken, a session is left for whoever comes next, unless there is only one.
             idle: all - sessions.saturating_sub(2),
         }
     }
 
-    /// A place for one signature, to be held until the signature is made.
-    pub async fn permit(&self, share: Share) -> Result<Permit, SignError> {
+    /// A place for one signature, to be held until who asked for it is told. Where signatures are `brief`, whoever
+    /// is told of one may hold its place for as long as the next one takes, and there is one place more for that.
+    pub async fn permit(&self, share: Share, brief: bool) -> Result<Permit, SignError> {
         let reserved = share == Share::TimeStamp;
-        let anybody = || Arc::clone(&self.anybody);
-        let time_stamps = || Arc::clone(&self.time_stamps);
+        let place = |of: &Arc<Semaphore>| Arc::clone(of);
         if share == Share::WhenIdle {
             let free = self.anybody.available_permits() + self.time_stamps.available_permits();
-            return match anybody().try_acquire_owned() {
+            return match place(&self.anybody).try_acquire_owned() {
                 Ok(place) if free >= self.idle => Ok(Permit::queued(place)),
                 _ => Err(SignError::Busy),
             };
         }
-        if let Ok(place) = anybody().try_acquire_owned() {
-            return Ok(Permit::queued(place));
-        }
-        if reserved && let Ok(place) = time_stamps().try_acquire_owned() {
-            return Ok(Permit::queued(place));
+        for (of, usable) in [
+            (&self.anybody, true),
+            (&self.time_stamps, reserved),
+            (&self.brief, brief),
+        ] {
+            if usable && let Ok(place) = place(of).try_acquire_owned() {
+                return Ok(Permit::queued(place));
+            }
         }
         let _waiting = Waiting::enter(&self.waiting, self.most_waiting)?;
         let wait = async {
-            if reserved {
-                tokio::select! {
-                    place = anybody().acquire_owned() => place,
-                    place = time_stamps().acquire_owned() => place,
-                }
-            } else {
-                anybody().acquire_owned().await
+            tokio::select! {
+                place = place(&self.anybody).acquire_owned() => place,
+                place = place(&self.time_stamps).acquire_owned(), if reserved => place,
+                place = place(&self.brief).acquire_owned(), if brief => place,
             }
         };
         let waited: Result<Result<OwnedSemaphorePermit, AcquireError>, _> =
@@ -111,33 +112,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn status_never_takes_the_reserve_and_time_stamps_may_take_all() {
-        let places = Places::new(4);
+        let places = Places::new(4, 128);
         let mut held = Vec::new();
         for _ in 0..6 {
-            held.push(places.permit(Share::Status).await.unwrap());
+            held.push(places.permit(Share::Status, false).await.unwrap());
         }
         assert_eq!(
-            places.permit(Share::StatusWithNonce).await.map(|_| ()),
+            places
+                .permit(Share::StatusWithNonce, false)
+                .await
+                .map(|_| ()),
             Err(SignError::Busy)
         );
-        held.push(places.permit(Share::TimeStamp).await.unwrap());
-        held.push(places.permit(Share::TimeStamp).await.unwrap());
+        held.push(places.permit(Share::TimeStamp, false).await.unwrap());
+        held.push(places.permit(Share::TimeStamp, false).await.unwrap());
         assert_eq!(
-            places.permit(Share::TimeStamp).await.map(|_| ()),
+            places.permit(Share::TimeStamp, false).await.map(|_| ()),
             Err(SignError::Busy)
         );
         held.clear();
         for _ in 0..8 {
-            held.push(places.permit(Share::TimeStamp).await.unwrap());
+            held.push(places.permit(Share::TimeStamp, false).await.unwrap());
         }
+        for _ in 0..4 {
+            held.push(places.permit(Share::Status, true).await.unwrap());
+        }
+        assert!(places.permit(Share::TimeStamp, true).await.is_err());
     }
 
     #[tokio::test]
     async fn what_can_wait_takes_nothing_but_an_idle_session() {
         for (sessions, at_once) in [(1, 1), (2, 1), (3, 2), (8, 7)] {
-            let places = Places::new(sessions);
+            let places = Places::new(sessions, 128);
             let mut held = Vec::new();
-            while let Ok(place) = places.permit(Share::WhenIdle).await {
+            while let Ok(place) = places.permit(Share::WhenIdle, false).await {
                 held.push(place);
             }
             assert_eq!(held.len(), at_once, "{sessions} sessions");
@@ -148,31 +156,32 @@ mod tests {
                 .take(sessions)
                 .collect();
             for share in clients {
-                held.push(places.permit(share).await.unwrap());
+                held.push(places.permit(share, false).await.unwrap());
             }
-            assert!(places.permit(Share::WhenIdle).await.is_err());
+            assert!(places.permit(Share::WhenIdle, false).await.is_err());
         }
     }
 
     #[tokio::test]
     async fn more_than_may_wait_are_told_at_once() {
-        let places = Arc::new(Places::new(1));
+        const WAITERS: usize = 3;
+        let places = Arc::new(Places::new(1, WAITERS));
         let held: Vec<_> = [
-            places.permit(Share::TimeStamp).await.unwrap(),
-            places.permit(Share::TimeStamp).await.unwrap(),
+            places.permit(Share::TimeStamp, false).await.unwrap(),
+            places.permit(Share::TimeStamp, false).await.unwrap(),
         ]
         .into();
         let waiters: Vec<_> = (0..WAITERS)
             .map(|_| {
                 let places = Arc::clone(&places);
-                tokio::spawn(async move { places.permit(Share::TimeStamp).await.map(drop) })
+                tokio::spawn(async move { places.permit(Share::TimeStamp, false).await.map(drop) })
             })
             .collect();
         while places.waiting.load(Ordering::Relaxed) < WAITERS {
             tokio::task::yield_now().await;
         }
         assert_eq!(
-            places.permit(Share::TimeStamp).await.map(|_| ()),
+            places.permit(Share::TimeStamp, false).await.map(|_| ()),
             Err(SignError::Busy)
         );
         drop(held);

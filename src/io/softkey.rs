@@ -208,6 +208,9 @@ impl Signer for InPlace {
     }
 }
 
+/// How many may wait for a place, for each thread.
+const QUEUE: usize = 128;
+
 /// A key that signs on threads of its own. Dropping it closes the queue, and with it the threads.
 struct Threaded {
     public: PublicKey,
@@ -242,7 +245,7 @@ impl Threaded {
             public,
             algorithm,
             jobs,
-            places: Places::new(threads),
+            places: Places::new(threads, QUEUE),
         })
     }
 }
@@ -269,7 +272,7 @@ impl Signer for Threaded {
     }
 
     fn permit(&self, share: Share) -> BoxFuture<'_, Result<Permit, SignError>> {
-        Box::pin(self.places.permit(share))
+        Box::pin(self.places.permit(share, false))
     }
 
     fn sign<'a>(

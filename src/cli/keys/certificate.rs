@@ -145,6 +145,7 @@ impl Install {
             id: None,
             pin: self.place.pin()?,
             sessions: 1,
+            queue: 0,
             deadline: Duration::from_secs(30),
             verify: true,
         };

@@ -13,7 +13,10 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use cryptoki::{error::Error, types::AuthPin};
 
-use super::{jobs::Jobs, places::Places};
+use super::{
+    jobs::{GivenUp, Jobs},
+    places::Places,
+};
 use crate::{
     service::code,
     signing::{BoxFuture, DeviceFigures, Permit, Share, SignError, Signer},
@@ -57,6 +60,8 @@ pub struct KeyOnToken {
     pub pin: Option<AuthPin>,
     /// Sessions on each token.
     pub sessions: usize,
+    /// How many may wait for a place, for each session; the next is told at once that there is none.
+    pub queue: usize,
     /// For one signature, with its wait at the device.
     pub deadline: Duration,
     /// Whether every signature is verified before it is used.
@@ -152,7 +157,7 @@ pub fn open(
         algorithm: scheme.algorithm(),
         jobs,
         sessions,
-        places: Places::new(threads),
+        places: Places::new(threads, key.queue),
         deadline: key.deadline,
     }))
 }
@@ -205,7 +210,7 @@ impl Signer for Device {
             if !self.is_available() {
                 return Err(SignError::Failed);
             }
-            self.places.permit(share).await
+            self.places.permit(share, self.sessions.are_brief()).await
         })
     }
 
@@ -218,9 +223,14 @@ impl Signer for Device {
         Box::pin(async move {
             match tokio::time::timeout(self.deadline, pending.signature()).await {
                 Ok(signature) => signature,
-                Err(_) => {
-                    self.sessions.failed();
-                    if pending.give_up() {
+                Err(_) => match pending.give_up() {
+                    GivenUp::Made(signature) => signature,
+                    GivenUp::Waiting => {
+                        self.sessions.failed();
+                        Err(SignError::Failed)
+                    }
+                    GivenUp::Stuck => {
+                        self.sessions.failed();
                         // The thread is left behind; it counts again when the call returns.
                         self.sessions.serves(false);
                         tracing::error!(
@@ -228,9 +238,9 @@ impl Signer for Device {
                             "a signature has taken more than {} ms on the token; its session counts as stuck",
                             self.deadline.as_millis()
                         );
+                        Err(SignError::Failed)
                     }
-                    Err(SignError::Failed)
-                }
+                },
             }
         })
     }

@@ -3,11 +3,14 @@
 //! serves and one is inside, only a new process helps.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use crate::signing::DeviceFigures;
+
+/// What a wake-up costs, some 10 us on a virtual machine, is over a twentieth of a signature that takes less.
+const BRIEF: Duration = Duration::from_micros(200);
 
 /// Shared by the threads of one key and whoever asks them.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub struct Sessions {
     healthy: AtomicUsize,
     failures: AtomicU64,
     signatures: AtomicU64,
+    /// The last signature took less than [`BRIEF`].
+    brief: AtomicBool,
     begun: Instant,
     /// For each thread, when it entered the call it is in, in ms after `begun` and one more; zero outside.
     inside: Vec<AtomicU64>,
@@ -26,6 +31,7 @@ impl Sessions {
             healthy: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
             signatures: AtomicU64::new(0),
+            brief: AtomicBool::new(false),
             begun: Instant::now(),
             inside: std::iter::repeat_with(AtomicU64::default)
                 .take(threads)
@@ -47,14 +53,24 @@ impl Sessions {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a signature.
-    pub fn signed(&self) {
+    /// Counts a signature that took this long.
+    pub fn signed(&self, time: Duration) {
         self.signatures.fetch_add(1, Ordering::Relaxed);
+        self.brief.store(time < BRIEF, Ordering::Relaxed);
+    }
+
+    /// Whether signatures take so little that to wake who asked is a large part of it.
+    pub fn are_brief(&self) -> bool {
+        self.brief.load(Ordering::Relaxed)
+    }
+
+    pub const fn threads(&self) -> usize {
+        self.inside.len()
     }
 
     pub fn figures(&self) -> DeviceFigures {
         DeviceFigures {
-            sessions: self.inside.len(),
+            sessions: self.threads(),
             serving: self.healthy.load(Ordering::Acquire),
             failures: self.failures.load(Ordering::Relaxed),
             signatures: self.signatures.load(Ordering::Relaxed),
