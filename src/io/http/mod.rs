@@ -19,7 +19,7 @@ pub mod log;
 pub mod own_names;
 mod page;
 pub mod peer;
-mod proxy_protocol;
+pub mod proxy_protocol;
 pub mod request_log;
 mod status;
 mod timed_stream;
