@@ -21,8 +21,8 @@ use std::{
     time::Duration,
 };
 
-use load::{Load, median, sealed, wrk};
-use support::{reloads::Edited, timestamp_query};
+use load::{Load, median, wrk};
+use support::{ocsp_path, reloads::Edited, timestamp_query};
 
 const ROUNDS: usize = 9;
 
@@ -35,7 +35,7 @@ fn main() {
     let first = gnomon.config();
     let second = first.replace("issued = [", "validity = \"9h\"\nissued = [");
     assert_ne!(first, second);
-    let path = sealed(&gnomon.dir);
+    let path = ocsp_path(&gnomon.dir, "good.pem");
     let (query, _) = timestamp_query(&gnomon.dir);
     let token = format!(
         "wrk.method = 'POST'\nlocal f = io.open('{query}', 'rb')\nwrk.body = f:read('*a')\nf:close()\n"

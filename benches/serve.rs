@@ -30,8 +30,8 @@ use aws_lc_rs::{
     signature::{self, EcdsaKeyPair},
 };
 use gnomon::wire::certificate::pem_blocks;
-use load::{Nginx, cost, cpu, median, resident, sealed, used};
-use support::{Gnomon, run};
+use load::{Nginx, cost, cpu, median, resident, used};
+use support::{Gnomon, ocsp_path, run};
 
 const ROUNDS: usize = 5;
 
@@ -47,7 +47,7 @@ fn main() {
 }
 
 fn sealed_against_nginx(gnomon: &Gnomon) {
-    let path = sealed(&gnomon.dir);
+    let path = ocsp_path(&gnomon.dir, "good.pem");
     let size = gnomon.get(&path, "").body.len();
     let nginx = Nginx::start(size);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());

@@ -26,10 +26,10 @@ use std::{
     time::Duration,
 };
 
-use load::{Load, Nginx, SECONDS, cost, cpu, median, resident, sealed, wrk};
+use load::{Load, Nginx, SECONDS, cost, cpu, median, resident, wrk};
 use support::{
     https::{MONTH, P256, RSA, Server, folder, put},
-    raw, run,
+    ocsp_path, raw, run,
     server_certificate::ServerCa,
     wait_for,
 };
@@ -60,7 +60,7 @@ fn patient() -> Server {
 /// client is woken for each request, which costs more than the request.
 fn keep_alive() {
     let server = Server::start(MONTH, "workers = 1");
-    let (pid, path) = (server.gnomon.pid(), sealed(server.dir()));
+    let (pid, path) = (server.gnomon.pid(), ocsp_path(server.dir(), "good.pem"));
     let measured = |url: &str| {
         let before = cpu(pid);
         let load = wrk(url, 2, 64, "");
@@ -91,7 +91,7 @@ fn handshakes(name: &str, algorithm: &[&str]) {
     ServerCa::new(&own.0).issue("second", MONTH, algorithm);
     put(&own.0, "second.pem", "second.key");
     let server = Server::serve(own, "", "");
-    let (pid, path) = (server.gnomon.pid(), sealed(server.dir()));
+    let (pid, path) = (server.gnomon.pid(), ocsp_path(server.dir(), "good.pem"));
     let size = server.gnomon.get(&path, "").body.len();
     let dir = server.dir();
     let nginx = Nginx::over_tls(size, &dir.path("tls.pem"), &dir.path("tls.key"));
@@ -190,8 +190,8 @@ fn many(server: &Server, count: usize) -> Vec<TcpStream> {
 
 fn idle_and_slow() {
     let (alone, crowded) = (patient(), patient());
-    let path = sealed(alone.dir());
-    let other_path = sealed(crowded.dir());
+    let path = ocsp_path(alone.dir(), "good.pem");
+    let other_path = ocsp_path(crowded.dir(), "good.pem");
     let held = many(&crowded, IDLE);
     let slow: Vec<_> = (0..SLOW)
         .map(|number| {

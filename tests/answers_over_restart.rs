@@ -5,28 +5,12 @@ mod support;
 
 use std::fs;
 
-use support::{Folder, Gnomon, ca::Ca, gnomon, run, wait_for};
+use support::{Folder, Gnomon, ca::Ca, gnomon, ocsp_path, run, wait_for};
 
 const SAVED: &str = "revocation/sealed-answers";
 
-/// The path that asks about one of the demo's certificates.
-fn path(dir: &Folder, name: &str) -> String {
-    let request = dir.path("request.der");
-    let (issuer, certificate) = (dir.path("issuing.pem"), dir.path(name));
-    run(
-        "openssl",
-        &[
-            &["ocsp", "-no_nonce", "-issuer", &issuer],
-            &["-cert", &certificate, "-reqout", &request][..],
-        ]
-        .concat(),
-    );
-    let base64 = run("openssl", &["base64", "-A", "-in", &request]);
-    format!("/ocsp/{}", base64.replace('+', "-").replace('/', "_"))
-}
-
 fn etag(gnomon: &Gnomon, name: &str) -> String {
-    let answer = gnomon.get(&path(&gnomon.dir, name), "");
+    let answer = gnomon.get(&ocsp_path(&gnomon.dir, name), "");
     assert_eq!(answer.status, 200);
     answer.header("etag").expect("a sealed answer").to_owned()
 }

@@ -339,23 +339,7 @@ fn the_last_answers_of_a_retired_ca_have_no_end() {
         );
         assert!(said.contains("OCSP Archive Cutoff"), "{said}");
         // What caches keep is to be asked for again.
-        let request = gnomon.dir.path("request");
-        support::run(
-            "openssl",
-            &[
-                "ocsp",
-                "-no_nonce",
-                "-issuer",
-                &gnomon.dir.path("issuing.pem"),
-                "-cert",
-                &gnomon.dir.path(name),
-                "-reqout",
-                &request,
-            ],
-        );
-        use base64::{Engine, engine::general_purpose::STANDARD};
-        let path = STANDARD.encode(std::fs::read(request).unwrap());
-        let response = gnomon.get(&format!("/ocsp/{path}"), "");
+        let response = gnomon.get(&support::ocsp_path(&gnomon.dir, name), "");
         let control = response.header("cache-control").unwrap();
         let (max_age, _) = control
             .strip_prefix("max-age=")

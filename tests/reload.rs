@@ -12,7 +12,7 @@ use support::{
     Folder,
     ca::Ca,
     crls::Served,
-    https, issue_tsu, prepare,
+    https, issue_tsu, ocsp_query, prepare,
     reloads::{Edited, no_more},
     run,
     stamps::{self, Stamp},
@@ -234,14 +234,7 @@ fn an_issuer_comes_and_goes_and_the_other_is_not_read_again() {
         file("ocsp.pem"),
     );
     // What was signed is given out again, also where its issuer stands elsewhere now.
-    let (issuer, good) = (gnomon.dir.path("issuing.pem"), gnomon.dir.path("good.pem"));
-    let request = gnomon.dir.path("good.req");
-    let options = ["-no_nonce", "-reqout", &request];
-    run(
-        "openssl",
-        &[&["ocsp", "-issuer", &issuer, "-cert", &good][..], &options].concat(),
-    );
-    let request = fs::read(request).unwrap();
+    let (_, request) = ocsp_query(&gnomon.dir, "good.pem");
     let sealed = || {
         gnomon
             .post("/ocsp", "application/ocsp-request", &request)

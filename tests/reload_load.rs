@@ -10,14 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE};
 use support::{
     Folder,
     crls::Served,
-    issue_tsu, prepare,
+    issue_tsu, ocsp_path, prepare,
     raw::process,
     reloads::{Edited, no_more},
-    run,
     stamps::{self, post},
     text,
     token::{Token, faulty},
@@ -25,23 +23,7 @@ use support::{
 
 /// Sealed answers by kept-alive connections, for so many seconds.
 fn wrk(gnomon: &Edited, seconds: u32) -> Child {
-    let (issuer, certificate) = (gnomon.dir.path("issuing.pem"), gnomon.dir.path("good.pem"));
-    let file = gnomon.dir.path("good.req");
-    run(
-        "openssl",
-        &[
-            "ocsp",
-            "-issuer",
-            &issuer,
-            "-cert",
-            &certificate,
-            "-no_nonce",
-            "-reqout",
-            &file,
-        ],
-    );
-    let request = URL_SAFE.encode(fs::read(file).unwrap());
-    let url = gnomon.url(&format!("/ocsp/{request}"));
+    let url = gnomon.url(&ocsp_path(&gnomon.dir, "good.pem"));
     Command::new("wrk")
         .args(["-t1", "-c8", &format!("-d{seconds}s"), "--latency", &url])
         .stdout(Stdio::piped())

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use support::{Folder, Gnomon, ca::Ca, run, said, wait_for};
+use support::{Folder, Gnomon, ca::Ca, ocsp_query, run, said, wait_for};
 
 /// What `openssl ocsp` says of one certificate, verified where there is something to verify.
 fn ask(gnomon: &Gnomon, options: &[&str]) -> String {
@@ -299,22 +299,8 @@ fn clients_choose_among_the_responders_by_algorithm() {
         oid,
         tlv::{self, Reader, tag},
     };
-    let request = gnomon.dir.path("request.der");
     let (issuer, good) = (gnomon.dir.path("issuing.pem"), gnomon.dir.path("good.pem"));
-    run(
-        "openssl",
-        &[
-            "ocsp",
-            "-no_nonce",
-            "-issuer",
-            &issuer,
-            "-cert",
-            &good,
-            "-reqout",
-            &request,
-        ],
-    );
-    let plain = fs::read(&request).unwrap();
+    let (_, plain) = ocsp_query(&gnomon.dir, "good.pem");
     let tbs = Reader::whole(&plain, tag::SEQUENCE)
         .unwrap()
         .reader()

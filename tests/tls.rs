@@ -14,6 +14,7 @@ use std::{
 use support::{
     Response, free_port, gnomon, http,
     https::{MONTH, P256, RSA, Server, folder, put, s_client},
+    ocsp_query,
     raw::process,
     run, said,
     server_certificate::ServerCa,
@@ -138,22 +139,11 @@ fn openssl_and_curl_are_served_in_both_versions() {
 fn h2load_gets_every_answer() {
     let server = Server::start(MONTH, "");
     let (query, _) = timestamp_query(server.dir());
-    let path = |name: &str| server.dir().path(name);
-    let request = [
-        "ocsp",
-        "-no_nonce",
-        "-issuer",
-        &path("issuing.pem"),
-        "-cert",
-        &path("good.pem"),
-        "-reqout",
-        &path("good.ocsp"),
-    ];
-    run("openssl", &request);
+    let (about_good, _) = ocsp_query(server.dir(), "good.pem");
     // Ten connections, each with twice the requests at once that it may have.
     for (path, media_type, body) in [
         ("/tsa", "application/timestamp-query", query),
-        ("/ocsp", "application/ocsp-request", path("good.ocsp")),
+        ("/ocsp", "application/ocsp-request", about_good),
     ] {
         let (url, header) = (server.url(path), format!("content-type: {media_type}"));
         let load = ["-n", "2000", "-c", "10", "-m", "200", "-t", "1"];

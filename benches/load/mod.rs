@@ -65,31 +65,6 @@ pub fn cost(url: &str, lines: &str, cpu: impl Fn() -> f64) -> f64 {
     (cpu() - before) / load.requests
 }
 
-/// A path whose answer is sealed.
-pub fn sealed(dir: &Folder) -> String {
-    let (request, issuer, good) = (
-        dir.path("request.der"),
-        dir.path("issuing.pem"),
-        dir.path("good.pem"),
-    );
-    run(
-        "openssl",
-        &[
-            "ocsp",
-            "-no_nonce",
-            "-issuer",
-            &issuer,
-            "-cert",
-            &good,
-            "-reqout",
-            &request,
-        ],
-    );
-    let base64 = run("openssl", &["base64", "-A", "-in", &request]);
-    let base64 = base64.replace('+', "%2B").replace('/', "%2F");
-    format!("/ocsp/{}", base64.replace('=', "%3D"))
-}
-
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -12,7 +12,7 @@ use super::{
     MILLION,
     lists::{Ca, List, now},
     median,
-    support::{Gnomon, http, run},
+    support::{Gnomon, http, ocsp_path, run},
 };
 
 const ROUNDS: u64 = 9;
@@ -117,13 +117,7 @@ fn take(appliance: &Gnomon, entries: u64, on: &AtomicBool) -> bool {
 
 /// Where a sealed answer is.
 fn sealed(appliance: &Gnomon) -> String {
-    let path = |name: &str| appliance.dir.path(name);
-    let (issuer, good, request) = (path("issuing.pem"), path("good.pem"), path("request.der"));
-    let options = ["ocsp", "-no_nonce", "-issuer", &issuer, "-cert", &good];
-    run("openssl", &[&options[..], &["-reqout", &request]].concat());
-    let base64 = run("openssl", &["base64", "-A", "-in", &request]);
-    let base64 = base64.replace('+', "%2B").replace('/', "%2F");
-    let path = format!("/ocsp/{}", base64.replace('=', "%3D"));
+    let path = ocsp_path(&appliance.dir, "good.pem");
     assert_eq!(appliance.get(&path, "").status, 200);
     appliance.url(&path)
 }

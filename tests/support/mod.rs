@@ -226,6 +226,27 @@ pub fn timestamp_query(dir: &Folder) -> (String, Vec<u8>) {
     (file, octets)
 }
 
+/// A request without a nonce about the certificate of this name in `dir`, made by openssl: its file and its octets.
+pub fn ocsp_query(dir: &Folder, certificate: &str) -> (String, Vec<u8>) {
+    let (file, issuer) = (dir.path("q.ocsp"), dir.path("issuing.pem"));
+    let certificate = dir.path(certificate);
+    let about = ["-issuer", &issuer, "-cert", &certificate];
+    run(
+        "openssl",
+        &[&["ocsp", "-no_nonce", "-reqout", &file], &about[..]].concat(),
+    );
+    let octets = fs::read(&file).unwrap();
+    (file, octets)
+}
+
+/// The path that asks about it by GET.
+pub fn ocsp_path(dir: &Folder, certificate: &str) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let base64 = STANDARD.encode(ocsp_query(dir, certificate).1);
+    let escaped = base64.replace('+', "%2B").replace('/', "%2F");
+    format!("/ocsp/{}", escaped.replace('=', "%3D"))
+}
+
 /// A port that the kernel says is free.
 pub fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
