@@ -86,8 +86,9 @@ impl Jobs {
         Pending { told, progress }
     }
 
-    /// The next job that somebody still waits for; `None` when the queue is closed.
-    pub fn take(&self) -> Option<Job> {
+    /// The next job that somebody still waits for; `None` when the queue is closed. Who asked for the job `before` is
+    /// told, at the latest, when there is none to be had at once.
+    pub fn take(&self, before: &mut Option<Job>) -> Option<Job> {
         let mut queue = self.lock();
         loop {
             if queue.closed {
@@ -97,6 +98,7 @@ impl Jobs {
                 Some(job) if job.begin() => return Some(job),
                 Some(_) => {}
                 None => {
+                    drop(before.take());
                     queue = self
                         .work
                         .wait(queue)
@@ -185,21 +187,40 @@ mod tests {
         let unwanted = jobs.push(b"a", Permit::in_place());
         let mut wanted = jobs.push(b"b", Permit::in_place());
         assert_eq!(unwanted.give_up(), GivenUp::Waiting);
-        let job = jobs.take().unwrap();
+        let job = jobs.take(&mut None).unwrap();
         assert_eq!(job.message, b"b");
         assert!(job.finish(Ok(vec![1])));
         drop(job);
         assert_eq!(wanted.signature().await, Ok(vec![1]));
 
         let stuck = jobs.push(b"c", Permit::in_place());
-        let job = jobs.take().unwrap();
+        let job = jobs.take(&mut None).unwrap();
         assert_eq!(stuck.give_up(), GivenUp::Stuck);
         assert!(!job.finish(Ok(vec![2])));
 
         let made = jobs.push(b"d", Permit::in_place());
-        let job = jobs.take().unwrap();
+        let job = jobs.take(&mut None).unwrap();
         assert!(job.finish(Ok(vec![3])));
         assert_eq!(made.give_up(), GivenUp::Made(Ok(vec![3])));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_later_than_when_the_queue_is_empty() {
+        let jobs = Arc::new(Jobs::default());
+        let mut made = jobs.push(b"a", Permit::in_place());
+        let mut before = jobs.take(&mut None);
+        assert!(before.as_ref().unwrap().finish(Ok(vec![1])));
+        // Others may have taken all that waited, or it was given up.
+        let unwanted = jobs.push(b"b", Permit::in_place());
+        assert_eq!(unwanted.give_up(), GivenUp::Waiting);
+        let thread = {
+            let jobs = Arc::clone(&jobs);
+            std::thread::spawn(move || jobs.take(&mut before).is_none())
+        };
+        let told = tokio::time::timeout(Duration::from_secs(20), made.signature());
+        assert_eq!(told.await.unwrap(), Ok(vec![1]));
+        jobs.close();
+        assert!(thread.join().unwrap());
     }
 
     #[tokio::test]
@@ -208,7 +229,7 @@ mod tests {
         let mut waiting = jobs.push(b"a", Permit::in_place());
         jobs.close();
         assert_eq!(waiting.signature().await, Err(SignError::Failed));
-        assert!(jobs.take().is_none());
+        assert!(jobs.take(&mut None).is_none());
         assert!(jobs.closes_within(Duration::from_secs(60)));
         assert_eq!(
             jobs.push(b"b", Permit::in_place()).signature().await,

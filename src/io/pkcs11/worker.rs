@@ -146,7 +146,7 @@ impl Worker {
     /// busy meanwhile, a brief signature's asker is told with the next one's, by one wake-up for both.
     fn serve(&self, number: usize, open: &mut Open) -> Option<String> {
         let mut told_later: Option<Job> = None;
-        while let Some(job) = self.jobs.take() {
+        while let Some(job) = self.jobs.take(&mut told_later) {
             let begun = Instant::now();
             let sign = || self.sign(open, &job.message);
             let signature = self.sessions.inside(number, sign);
