@@ -1,4 +1,5 @@
-//! One key on two tokens: work goes to both, moves off one that is away, and returns when it is back.
+//! One key on two tokens: work goes to both, moves off one that is away, and returns when it is back, also where that is
+//! without the key at first.
 
 mod support;
 
@@ -59,4 +60,41 @@ fn work_moves_off_a_token_that_is_away_and_returns() {
     }
     token.order("");
     wait_for("both", || (0..20).all(|_| is_granted()).then_some(()));
+}
+
+#[test]
+fn a_token_without_the_key_is_tried_again_and_loses_no_session_by_it() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let token = Token::new(&dir);
+    token.init("second");
+    token.import(&dir, "tsu-ecdsa", "01");
+    let second = slot(&token, "second");
+    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    let key = format!(
+        "key = {{ module = \"{}\", tokens = [\"gnomon\", \"second\"], label = \"tsu-ecdsa\", pin_file = \"pin\", sessions = 2 }}",
+        faulty().display()
+    );
+    token.order(&format!("away {second}"));
+    let gnomon = token.serve(dir, &config.replacen("key = \"tsu-ecdsa.key\"", &key, 1));
+    let (_, body) = timestamp_query(&gnomon.dir);
+    token.order("");
+    let opened = || {
+        // Calls are counted in the file when something is signed.
+        gnomon.post("/tsa/ecdsa", "", &body);
+        token.calls("C_OpenSession")
+    };
+    let before = opened();
+    let closed = token.calls("C_CloseSession");
+    wait_for("attempts on the token without the key", || {
+        (opened() > before + 10).then_some(())
+    });
+    // But for the one that keeps the token logged in, and two that may be just being tried.
+    let closed = token.calls("C_CloseSession") - closed;
+    assert!(closed >= 7, "{closed} were closed");
+    token.import_to("second", &gnomon.dir, "tsu-ecdsa", "01");
+    wait_for("all four sessions", || {
+        let serving = gnomon.metric(&["gnomon_pkcs11_sessions_serving", "tsa", "ecdsa"]);
+        (serving == 4.0).then_some(())
+    });
 }

@@ -146,20 +146,22 @@ pub fn open(
         Some(error) => tracing::warn!(code = code::TOKEN_AWAY, "{error}; the other tokens serve"),
         None => {}
     }
-    for (number, worker) in workers.into_iter().enumerate() {
-        std::thread::Builder::new()
-            .name(format!("hsm-{number}"))
-            .spawn(move || worker.run(number))
-            .map_err(Pkcs11Error::Threads)?;
-    }
-    Ok(Arc::new(Device {
+    // Before its threads, which end with it where not all of them can be had.
+    let device = Arc::new(Device {
         public: public.clone(),
         algorithm: scheme.algorithm(),
         jobs,
         sessions,
         places: Places::new(threads, key.queue),
         deadline: key.deadline,
-    }))
+    });
+    for (number, worker) in workers.into_iter().enumerate() {
+        std::thread::Builder::new()
+            .name(format!("hsm-{number}"))
+            .spawn(move || worker.run(number))
+            .map_err(Pkcs11Error::Threads)?;
+    }
+    Ok(device)
 }
 
 /// A key behind sessions.

@@ -158,30 +158,33 @@ impl Module {
             choice: choice.clone(),
             error,
         };
+        let Some(pin) = pin else {
+            return Ok(());
+        };
         let mut logins = self.logins();
         match logins.get(&slot.id()) {
             Some(Login::Refused) => return Err(Pkcs11Error::PinRefused(choice.clone())),
             Some(Login::Kept(session)) if is_user(session) => return Ok(()),
             _ => {}
         }
-        let session = self.context.open_ro_session_no_drop(slot).map_err(failed)?;
-        match pin.map_or(Ok(()), |pin| session.login(UserType::User, Some(pin))) {
+        let session = match logins.remove(&slot.id()) {
+            // The token has logged everybody out.
+            Some(Login::Kept(session)) if session.get_session_info().is_ok() => session,
+            _ => self.context.open_ro_session_no_drop(slot).map_err(failed)?,
+        };
+        match session.login(UserType::User, Some(pin)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
                 logins.insert(slot.id(), Login::Kept(session));
                 Ok(())
             }
-            Err(Error::Pkcs11(
-                RvError::PinIncorrect
-                | RvError::PinInvalid
-                | RvError::PinLenRange
-                | RvError::PinExpired
-                | RvError::PinLocked,
-                _,
-            )) => {
-                logins.insert(slot.id(), Login::Refused);
-                Err(Pkcs11Error::PinRefused(choice.clone()))
+            Err(error) => {
+                let _ = session.close();
+                if refuses_pin(&error) {
+                    logins.insert(slot.id(), Login::Refused);
+                    return Err(Pkcs11Error::PinRefused(choice.clone()));
+                }
+                Err(failed(error))
             }
-            Err(error) => Err(failed(error)),
         }
     }
 
@@ -198,10 +201,10 @@ impl Module {
     /// stuck inside.
     pub fn start_anew(&self, generation: u64) -> Result<(), Error> {
         const TRIES: u32 = 100;
-        if self.working.load(Ordering::Acquire) > 0 {
-            return Ok(());
-        }
         for _ in 0..TRIES {
+            if self.working.load(Ordering::Acquire) > 0 {
+                return Ok(());
+            }
             if let Ok(mut gate) = self.gate.try_write() {
                 if *gate != generation {
                     return Ok(());
@@ -220,6 +223,21 @@ impl Module {
     fn logins(&self) -> MutexGuard<'_, HashMap<u64, Login>> {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it is the PIN that the token does not take.
+pub fn refuses_pin(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pkcs11(
+            RvError::PinIncorrect
+                | RvError::PinInvalid
+                | RvError::PinLenRange
+                | RvError::PinExpired
+                | RvError::PinLocked,
+            _,
+        )
+    )
 }
 
 fn is_user(session: &Session) -> bool {

@@ -174,7 +174,7 @@ impl Worker {
 
     fn sign(&self, open: &mut Open, message: &[u8]) -> Result<Vec<u8>, String> {
         let mut inside = self.module.enter();
-        if *inside != open.generation {
+        while *inside != open.generation {
             // Another thread started the library anew; this session ended with the old one.
             drop(inside);
             *open = self.open().map_err(|error| error.to_string())?;
@@ -198,35 +198,35 @@ impl Worker {
     fn open(&self) -> Result<Open, Pkcs11Error> {
         let inside = self.module.enter();
         let session = self.module.session(&self.choice, self.key.pin.as_ref())?;
-        let key = find(&session, &self.choice, &self.key)?;
-        let failed = |error| Pkcs11Error::Device {
-            choice: self.choice.clone(),
-            error,
-        };
-        if !is_of_kind(&session, key, self.public.kind()).map_err(failed)? {
-            return Err(Pkcs11Error::WrongKey {
-                choice: self.choice.clone(),
-            });
-        }
-        const MESSAGE: &[u8] = b"gnomon: is this the key?";
-        let signature = self.scheme.sign(&session, key, MESSAGE).map_err(failed);
-        match signature {
-            Ok(signature) if self.verifies(MESSAGE, &signature) => Ok(Open {
+        match self.find_and_try(&session) {
+            Ok(key) => Ok(Open {
                 session,
                 key,
                 generation: *inside,
             }),
-            Ok(_) => {
-                let _ = session.close();
-                Err(Pkcs11Error::WrongKey {
-                    choice: self.choice.clone(),
-                })
-            }
             Err(error) => {
+                // It is tried again and again, and a token has room for so many sessions.
                 let _ = session.close();
                 Err(error)
             }
         }
+    }
+
+    /// The key, once it has shown by a signature that it is the one.
+    fn find_and_try(&self, session: &Session) -> Result<ObjectHandle, Pkcs11Error> {
+        const MESSAGE: &[u8] = b"gnomon: is this the key?";
+        let key = find(session, &self.choice, &self.key)?;
+        let failed = |error| Pkcs11Error::Device {
+            choice: self.choice.clone(),
+            error,
+        };
+        let is_it = is_of_kind(session, key, self.public.kind()).map_err(failed)? && {
+            let signature = self.scheme.sign(session, key, MESSAGE).map_err(failed)?;
+            self.verifies(MESSAGE, &signature)
+        };
+        is_it.then_some(key).ok_or_else(|| Pkcs11Error::WrongKey {
+            choice: self.choice.clone(),
+        })
     }
 }
 

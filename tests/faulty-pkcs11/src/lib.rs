@@ -121,6 +121,7 @@ pub unsafe extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK
     let ours = OURS.get_or_init(|| {
         let mut ours = *real();
         ours.C_OpenSession = Some(open_session);
+        ours.C_CloseSession = Some(close_session);
         ours.C_FindObjects = Some(find_objects);
         ours.C_SignInit = Some(sign_init);
         ours.C_Sign = Some(sign);
@@ -150,6 +151,12 @@ unsafe extern "C" fn open_session(
     }
     // SAFETY: the arguments go through as they came.
     unsafe { real().C_OpenSession.unwrap()(slot, flags, application, notify, session) }
+}
+
+unsafe extern "C" fn close_session(session: CK_SESSION_HANDLE) -> CK_RV {
+    count("C_CloseSession");
+    // SAFETY: the argument goes through as it came.
+    unsafe { real().C_CloseSession.unwrap()(session) }
 }
 
 fn is_away(order: &[String], slot: cryptoki_sys::CK_SLOT_ID) -> bool {
