@@ -113,6 +113,7 @@ fn through_the_queue() {
     ] {
         let vault = Vault::open(&module, choice.clone(), pin.as_ref()).unwrap();
         let public = vault.generate(kind, label, label.as_bytes()).unwrap();
+        let on_token = vault.key(label, None).unwrap();
         let open = |verify| {
             let key = KeyOnToken {
                 module: SOFTHSM.into(),
@@ -130,7 +131,7 @@ fn through_the_queue() {
         let (plain, verifying) = (open(false), open(true));
         let (mut bare, mut queued, mut verified) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..3 {
-            bare.push(vault.rate(label, &public, 1, TIME).unwrap());
+            bare.push(vault.rate(&on_token, &public, 1, TIME).unwrap());
             queued.push(runtime.block_on(rate(&*plain, TIME)));
             verified.push(runtime.block_on(rate(&*verifying, TIME)));
         }
@@ -176,6 +177,7 @@ fn through_the_daemon(dir: &Path) {
     let choice = TokenChoice::Label("hsm".into());
     let vault = Vault::open(&opened, choice, Some(&"1234".to_owned().into())).unwrap();
     let public = vault.generate(KeyKind::P256, "bare", b"bare").unwrap();
+    let on_token = vault.key("bare", None).unwrap();
     for sessions in [4usize, 16, 32] {
         let _ = fs::remove_file(&control);
         let folder = Folder::new();
@@ -247,7 +249,7 @@ fn through_the_daemon(dir: &Path) {
         }
         fs::write(&control, "delay 5").unwrap();
         let bare = vault
-            .rate("bare", &public, sessions, Duration::from_secs(3))
+            .rate(&on_token, &public, sessions, Duration::from_secs(3))
             .unwrap();
         let said = load(sessions * 4);
         let line = |name: &str| {

@@ -253,7 +253,7 @@ fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
     bench.refused(
         "generate",
         &["--label", "one"],
-        "a key of this label is there already",
+        "a key of this label, or half of one, is there already",
     );
     let request = path("request.pem");
     bench.refused(
@@ -361,6 +361,62 @@ fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
         !left.contains("key `one`") && left.contains("key `two`"),
         "{left}"
     );
+}
+
+#[test]
+fn of_keys_with_one_label_each_is_told_by_its_id() {
+    let bench = Bench::new();
+    let path = |name: &str| bench.dir.path(name);
+    for (key, id) in [("tsu-ecdsa", "0a"), ("ocsp", "0b")] {
+        let file = path(&format!("{key}.key"));
+        let mut import = bench.around(Command::new("softhsm2-util"));
+        import.args(["--import", &file, "--token", "hsm", "--pin", "1234"]);
+        import.args(["--label", "same", "--id", id]);
+        assert!(import.output().unwrap().status.success());
+    }
+    let (first, second) = (path("tsu-ecdsa.pem"), path("ocsp.pem"));
+    let listed = || {
+        let said = bench.done(
+            "list",
+            &["--json", "--certificate", &first, "--certificate", &second],
+        );
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let keys = said["keys"].as_array().unwrap().clone();
+        let mut keys: Vec<_> = keys
+            .iter()
+            .map(|key| (key["id"].clone(), key["certificates"].clone()))
+            .collect();
+        keys.sort_by_key(|(id, _)| id.to_string());
+        keys
+    };
+    let only = |path: &str| serde_json::json!([path]);
+    let (one, other) = (("0a".into(), only(&first)), ("0b".into(), only(&second)));
+    assert_eq!(listed(), [one, other.clone()]);
+    for what in ["destroy", "test"] {
+        bench.refused(
+            what,
+            &["--label", "same"],
+            "2 private keys are labelled `same`",
+        );
+    }
+    let named = |id: &'static str| ["--label", "same", "--id", id];
+    bench.refused("destroy", &named("0c"), "labelled `same` has that id");
+    let said = bench.done("test", &[&named("0b")[..], &["--sessions", "3"]].concat());
+    assert!(said.contains("   3 sessions: "), "{said}");
+    let (done, said) = bench.keys("destroy", &named("0a"), "same\n");
+    assert!(done, "{said}");
+    assert_eq!(listed(), [other]);
+}
+
+#[test]
+fn what_has_no_label_is_not_destroyed_by_typing_nothing() {
+    let bench = Bench::new();
+    for what in ["generate", "destroy"] {
+        bench.refused(what, &["--label", ""], "--label");
+    }
+    // The token is not asked with what cannot be a PIN: it would count a wrong one.
+    fs::write(bench.dir.join("pin"), "\n").unwrap();
+    bench.refused("list", &[], "has nothing in its first line");
 }
 
 #[test]

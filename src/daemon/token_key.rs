@@ -56,6 +56,11 @@ pub fn pin(source: &PinSource) -> Result<Option<AuthPin>, String> {
             let pin = std::env::var(name).map_err(|_| {
                 format!("the environment variable {name}, which holds the PIN, is not set")
             })?;
+            if pin.is_empty() {
+                return Err(format!(
+                    "the environment variable {name}, which holds the PIN, is empty"
+                ));
+            }
             Ok(Some(AuthPin::from(pin)))
         }
     }
@@ -65,9 +70,14 @@ fn from_file(path: &Path) -> Result<AuthPin, String> {
     let text = std::fs::read_to_string(path)
         .map(Zeroizing::new)
         .map_err(|error| unreadable(path, error))?;
-    Ok(AuthPin::from(
-        text.lines().next().unwrap_or_default().to_owned(),
-    ))
+    match text.lines().next() {
+        // A token would count it as a wrong one.
+        None | Some("") => Err(format!(
+            "{}: the PIN's file has nothing in its first line",
+            path.display()
+        )),
+        Some(pin) => Ok(AuthPin::from(pin.to_owned())),
+    }
 }
 
 fn unreadable(path: &Path, error: impl Display) -> String {

@@ -58,12 +58,12 @@ impl DemoToken {
         let module = modules.open(&self.module).map_err(VaultError::from)?;
         let vault = Vault::open(&module, choice, pin.as_ref())?;
         let label = key_label(leaf.stem);
-        match vault.public_key(&label) {
-            Err(VaultError::NoPublicKey(_)) => {
+        match vault.key(&label, None) {
+            Err(VaultError::NoKey(_)) => {
                 let kind: KeyKind = leaf.kind.into();
                 Ok(vault.generate(kind, &label, label.as_bytes())?)
             }
-            other => Ok(other?),
+            key => Ok(vault.public_key(&key?)?),
         }
     }
 }

@@ -14,7 +14,7 @@ use der::{
 use serde::Serialize;
 use x509_cert::name::RdnSequence;
 
-use super::{KeysError, OnRecord, Place, Use, print_json, read, usage, write};
+use super::{KeysError, Name, OnRecord, Place, Use, print_json, read, usage, write};
 use crate::{
     io::{
         pkcs11::{self, KeyOnToken, Modules},
@@ -28,9 +28,8 @@ use crate::{
 pub struct Csr {
     #[command(flatten)]
     place: Place,
-    /// The key's label.
-    #[arg(long)]
-    label: String,
+    #[command(flatten)]
+    name: Name,
     /// The subject, such as "CN=TSU 1,O=Example,C=DE".
     #[arg(long)]
     subject: String,
@@ -57,9 +56,13 @@ impl Csr {
             .and_then(|name| name.to_der())
             .map_err(|error| usage(&format!("--subject `{}`: {error}", self.subject)))?;
         let request = self.place.with_vault(|vault| {
-            let public = vault.public_key(&self.label)?;
+            let key = self.name.find(vault)?;
+            let public = vault.public_key(&key)?;
             let info = pkcs10::request_info(&subject, public.spki(), self.purpose.into());
-            let (algorithm, signature) = vault.sign(&self.label, &public, None, &info)?;
+            let (algorithm, signature) = vault.sign(&key, &public, None, &info)?;
+            if !algorithm.verify(&public, &info, &signature) {
+                return Err(KeysError::WrongSignature(key.label));
+            }
             Ok(pkcs10::request(&info, algorithm, &signature))
         })?;
         let pem = encode_string("CERTIFICATE REQUEST", LineEnding::LF, &request)
@@ -67,7 +70,7 @@ impl Csr {
         write(&self.out, pem)?;
         if self.json {
             return print_json(&Requested {
-                label: &self.label,
+                label: &self.name.label,
                 request: &self.out,
             });
         }
@@ -77,7 +80,7 @@ impl Csr {
         );
         println!(
             "next: gnomon keys install --label {} ... --certificate FILE --to FILE",
-            self.label
+            self.name.label
         );
         Ok(())
     }
@@ -87,9 +90,8 @@ impl Csr {
 pub struct Install {
     #[command(flatten)]
     place: Place,
-    /// The key's label.
-    #[arg(long)]
-    label: String,
+    #[command(flatten)]
+    name: Name,
     /// What the certificate is for.
     #[arg(long = "for", value_enum)]
     purpose: Use,
@@ -141,8 +143,8 @@ impl Install {
         let key = KeyOnToken {
             module: self.place.module.clone(),
             tokens: vec![choice],
-            label: Some(self.label.clone()),
-            id: None,
+            label: Some(self.name.label.clone()),
+            id: self.name.id()?,
             pin: self.place.pin()?,
             sessions: 1,
             queue: 0,

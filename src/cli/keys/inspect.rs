@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use serde::Serialize;
 
-use super::{KeysError, Place, print_json, read};
+use super::{KeysError, Name, Place, print_json, read};
 use crate::{
     io::pkcs11::{
         Modules, Pkcs11Error,
@@ -101,7 +101,9 @@ impl Listing {
                 token.mechanisms.join(" ")
             );
         }
-        if !with_keys {
+        if self.tokens.is_empty() {
+            println!("the module has no initialised token");
+        } else if !with_keys {
             println!("name a token and its PIN to see its keys");
         } else if self.keys.is_empty() {
             println!("no private keys; without a PIN none are shown");
@@ -128,9 +130,8 @@ impl Listing {
 pub struct Test {
     #[command(flatten)]
     place: Place,
-    /// The key's label.
-    #[arg(long)]
-    label: String,
+    #[command(flatten)]
+    name: Name,
     /// The most sessions to try.
     #[arg(long, default_value_t = 8)]
     sessions: usize,
@@ -150,25 +151,26 @@ impl Test {
         const MESSAGE: &[u8] = b"gnomon keys test";
         const TIME: Duration = Duration::from_secs(1);
         self.place.with_vault(|vault| {
-            let public = vault.public_key(&self.label)?;
-            let (algorithm, signature) = vault.sign(&self.label, &public, None, MESSAGE)?;
+            let key = self.name.find(vault)?;
+            let public = vault.public_key(&key)?;
+            let (algorithm, signature) = vault.sign(&key, &public, None, MESSAGE)?;
             if !algorithm.verify(&public, MESSAGE, &signature) {
-                return Err(KeysError::Usage(format!(
-                    "the key `{}` gives signatures that do not verify; do not use it",
-                    self.label
-                )));
+                return Err(KeysError::WrongSignature(key.label));
             }
             if !self.json {
                 println!(
                     "key `{}`, {}: a signature verifies as {algorithm}",
-                    self.label,
+                    key.label,
                     public.kind()
                 );
             }
             let mut rates = Vec::new();
-            let mut sessions = 1;
-            while sessions <= self.sessions.max(1) {
-                let rate = vault.rate(&self.label, &public, sessions, TIME)?;
+            let most = self.sessions.max(1);
+            let doubled =
+                std::iter::successors(Some(1), |sessions: &usize| sessions.checked_mul(2));
+            let fewer = doubled.take_while(|sessions| *sessions < most);
+            for sessions in fewer.chain([most]) {
+                let rate = vault.rate(&key, &public, sessions, TIME)?;
                 if !self.json {
                     println!("{sessions:4} sessions: {rate:8.0} signatures per second");
                 }
@@ -176,7 +178,6 @@ impl Test {
                     sessions,
                     signatures_per_second: rate,
                 });
-                sessions *= 2;
             }
             if self.json {
                 print_json(&rates)

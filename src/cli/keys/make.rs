@@ -2,10 +2,10 @@
 
 use std::io::BufRead;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use serde::Serialize;
 
-use super::{KeysError, OnRecord, Place, print_json, usage};
+use super::{KeysError, Name, OnRecord, Place, hexadecimal, print_json, usage};
 use crate::{
     io::wall_clock::wall_clock,
     wire::{
@@ -40,7 +40,7 @@ pub struct Generate {
     #[command(flatten)]
     place: Place,
     /// The new key's label; none on the token may have it.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     label: String,
     /// The new key's CKA_ID, hexadecimal; made of the label unless given.
     #[arg(long)]
@@ -67,9 +67,7 @@ impl Generate {
     pub fn run(&self) -> Result<(), KeysError> {
         self.record.check()?;
         let id = match &self.id {
-            Some(id) => {
-                hex::decode(id).map_err(|_| usage(&format!("--id {id}: not hexadecimal")))?
-            }
+            Some(id) => hexadecimal(id)?,
             // The label is unique on the token, so that what is made of it is too.
             None => DigestAlgorithm::Sha256
                 .digest(self.label.as_bytes())
@@ -107,9 +105,8 @@ impl Generate {
 pub struct Destroy {
     #[command(flatten)]
     place: Place,
-    /// The key's label.
-    #[arg(long)]
-    label: String,
+    #[command(flatten)]
+    name: Name,
     #[command(flatten)]
     record: OnRecord,
     /// For scripts.
@@ -133,43 +130,41 @@ struct Destroyed {
 impl Destroy {
     pub fn run(&self) -> Result<(), KeysError> {
         self.place.with_vault(|vault| {
-            let listed = vault.list()?;
-            let key = listed.iter().find(|key| key.label == self.label);
-            let key = key.ok_or_else(|| {
-                usage(&format!(
-                    "no private key labelled `{}`; see `gnomon keys list`",
-                    self.label
-                ))
-            })?;
+            let key = self.name.find(vault)?;
+            let public = vault.public_key(&key).ok();
+            let kind = public.as_ref().map(|public| public.kind().to_string());
+            let (kind, id) = (kind.unwrap_or("unknown".into()), hex::encode(&key.id));
             self.record.check()?;
             eprint!(
                 "This destroys key `{}`, id {}, {}, for ever. Type its label to go on: ",
-                key.label, key.id, key.kind
+                key.label, id, kind
             );
             let mut typed = String::new();
             let read = std::io::stdin().lock().read_line(&mut typed);
-            if read.is_err() || typed.trim_end() != self.label {
+            if read.is_err() || typed.trim_end() != key.label {
                 return Err(usage(&"the label was not typed; nothing was destroyed"));
             }
             let digest = |public: &PublicKey| DigestAlgorithm::Sha256.digest(public.spki());
-            let public = key.public.as_ref();
             let mut destroyed = Destroyed {
                 destroyed: wall_clock().to_string(),
                 label: key.label.clone(),
-                id: key.id.clone(),
-                kind: key.kind.clone(),
-                public_key_sha256: public.map(|public| hex::encode(digest(public))),
+                id,
+                kind,
+                public_key_sha256: public.map(|public| hex::encode(digest(&public))),
                 objects: None,
             };
             // First what is to be done: where the record cannot be kept, nothing is destroyed.
             self.record.note("to be destroyed", &destroyed)?;
-            destroyed.objects = Some(vault.destroy(&self.label)?);
+            destroyed.objects = Some(vault.destroy(&key)?);
             destroyed.destroyed = wall_clock().to_string();
             self.record.note("destroyed", &destroyed)?;
             if self.json {
                 return print_json(&destroyed);
             }
-            println!("destroyed key `{}`, id {}, {}", key.label, key.id, key.kind);
+            println!(
+                "destroyed key `{}`, id {}, {}",
+                destroyed.label, destroyed.id, destroyed.kind
+            );
             if let Some(digest) = &destroyed.public_key_sha256 {
                 println!("public key SHA-256 {digest}");
             }

@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use cryptoki::types::AuthPin;
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ use crate::{
         journal::inbox,
         pkcs11::{
             Module, Modules, Pkcs11Error, TokenChoice,
-            keys::{Vault, VaultError},
+            keys::{Key, Vault, VaultError},
         },
     },
     signing::credential::CredentialError,
@@ -67,6 +67,27 @@ pub struct Place {
     /// The environment variable with the PIN.
     #[arg(long, conflicts_with = "pin_file")]
     pin_env: Option<String>,
+}
+
+/// Which key of the token.
+#[derive(Debug, Args)]
+pub struct Name {
+    /// The key's label.
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    label: String,
+    /// Its CKA_ID, hexadecimal, where several keys have the label.
+    #[arg(long)]
+    id: Option<String>,
+}
+
+impl Name {
+    fn id(&self) -> Result<Option<Vec<u8>>, KeysError> {
+        self.id.as_deref().map(hexadecimal).transpose()
+    }
+
+    fn find(&self, vault: &Vault<'_>) -> Result<Key, KeysError> {
+        Ok(vault.key(&self.label, self.id()?.as_deref())?)
+    }
 }
 
 /// Where what is done to a key is put on record.
@@ -146,6 +167,8 @@ pub enum KeysError {
         action: &'static str,
         error: io::Error,
     },
+    #[error("the key `{0}` gives signatures that do not verify; do not use it")]
+    WrongSignature(String),
     #[error("{0}")]
     Usage(String),
 }
@@ -196,6 +219,10 @@ impl Place {
         let vault = Vault::open(module, choice, self.pin()?.as_ref())?;
         work(&vault)
     }
+}
+
+fn hexadecimal(id: &str) -> Result<Vec<u8>, KeysError> {
+    hex::decode(id).map_err(|_| usage(&format!("--id {id}: not hexadecimal")))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, KeysError> {

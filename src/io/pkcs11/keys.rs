@@ -10,7 +10,7 @@ use cryptoki::{
     types::AuthPin,
 };
 
-use super::{Module, Pkcs11Error, Scheme, TokenChoice};
+use super::{Module, Pkcs11Error, Scheme, TokenChoice, module::refuses_pin};
 use crate::wire::{
     algorithm::{KeyKind, SignatureAlgorithm},
     certificate::{CertificateError, PublicKey},
@@ -46,6 +46,16 @@ pub struct KeyListing {
     pub public: Option<PublicKey>,
 }
 
+/// One private key to work with, and what is on the token of its public half.
+#[derive(Debug)]
+pub struct Key {
+    pub label: String,
+    /// CKA_ID.
+    pub id: Vec<u8>,
+    private: ObjectHandle,
+    publics: Vec<ObjectHandle>,
+}
+
 /// Why a key cannot be worked with.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -53,10 +63,16 @@ pub enum VaultError {
     Token(#[from] Pkcs11Error),
     #[error("{choice}: {}", super::said(.error))]
     Device { choice: TokenChoice, error: Error },
-    #[error("{0}: a key of this label is there already; destroy it, or choose another label")]
+    #[error(
+        "{0}: a key of this label, or half of one, is there already; destroy it, or choose another label"
+    )]
     LabelTaken(String),
     #[error("no private key labelled `{0}`; `gnomon keys list` shows those there are")]
     NoKey(String),
+    #[error("no private key labelled `{0}` has that id; `gnomon keys list` shows those there are")]
+    NoKeyOfId(String),
+    #[error("{1} private keys are labelled `{0}`; name one by its id too, with --id")]
+    SeveralKeys(String, usize),
     #[error(
         "the key labelled `{0}` has no public half on the token, so that its kind is not known"
     )]
@@ -118,7 +134,7 @@ impl<'a> Vault<'a> {
         if pin.is_some() {
             match session.login(UserType::User, pin) {
                 Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
-                Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinLocked, _)) => {
+                Err(error) if refuses_pin(&error) => {
                     return Err(Pkcs11Error::PinRefused(choice).into());
                 }
                 Err(error) => return Err(failed(error)),
@@ -140,8 +156,11 @@ impl<'a> Vault<'a> {
 
     /// Makes a key pair that never leaves the token and can only sign.
     pub fn generate(&self, kind: KeyKind, label: &str, id: &[u8]) -> Result<PublicKey, VaultError> {
-        if !self.private(label)?.is_empty() {
-            return Err(VaultError::LabelTaken(label.to_owned()));
+        // A public half that was left alone would later be taken for this key's.
+        for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+            if !self.labelled(class, label)?.is_empty() {
+                return Err(VaultError::LabelTaken(label.to_owned()));
+            }
         }
         let curve =
             |id: oid::ObjectIdentifier| Attribute::EcParams(tlv::wrap(tag::OID, &[id.as_bytes()]));
@@ -192,39 +211,57 @@ impl<'a> Vault<'a> {
                 .filter(|attribute| !rsa_only(attribute))
                 .collect()
         };
-        self.session
+        let (public, _private) = self
+            .session
             .generate_key_pair(&mechanism, &public.concat(), &signs_only)
             .map_err(|error| self.failed(error))?;
-        self.public_key(label)
+        self.read_public(public)
+    }
+
+    /// The key by its label, and by its CKA_ID where several have the label.
+    pub fn key(&self, label: &str, id: Option<&[u8]>) -> Result<Key, VaultError> {
+        let all = self.labelled(ObjectClass::PRIVATE_KEY, label)?;
+        if all.is_empty() {
+            return Err(VaultError::NoKey(label.to_owned()));
+        }
+        let mut found = Vec::new();
+        for private in &all {
+            let own = self.id(*private)?;
+            if id.is_none_or(|id| id == own) {
+                found.push((*private, own));
+            }
+        }
+        let count = found.len();
+        match (found.pop(), count) {
+            (Some((private, id)), 1) => Ok(Key {
+                publics: self.publics(label, &id, all.len() == 1)?,
+                label: label.to_owned(),
+                id,
+                private,
+            }),
+            (None, _) => Err(VaultError::NoKeyOfId(label.to_owned())),
+            (Some(_), count) => Err(VaultError::SeveralKeys(label.to_owned(), count)),
+        }
     }
 
     /// The public half of a key.
-    pub fn public_key(&self, label: &str) -> Result<PublicKey, VaultError> {
-        let template = [
-            Attribute::Class(ObjectClass::PUBLIC_KEY),
-            Attribute::Label(label.as_bytes().to_vec()),
-        ];
-        let found = self.find(&template)?;
-        let key = found
-            .first()
-            .ok_or_else(|| VaultError::NoPublicKey(label.to_owned()))?;
-        self.read_public(*key)
+    pub fn public_key(&self, key: &Key) -> Result<PublicKey, VaultError> {
+        match key.publics.first() {
+            Some(public) => self.read_public(*public),
+            None => Err(VaultError::NoPublicKey(key.label.clone())),
+        }
     }
 
     /// A signature by a key.
     pub fn sign(
         &self,
-        label: &str,
+        key: &Key,
         public: &PublicKey,
         algorithm: Option<SignatureAlgorithm>,
         message: &[u8],
     ) -> Result<(SignatureAlgorithm, Vec<u8>), VaultError> {
         let scheme = Scheme::new(public.kind(), algorithm)?;
-        let key = self.private(label)?;
-        let key = key
-            .first()
-            .ok_or_else(|| VaultError::NoKey(label.to_owned()))?;
-        let signature = scheme.sign(&self.session, *key, message);
+        let signature = scheme.sign(&self.session, key.private, message);
         Ok((
             scheme.algorithm(),
             signature.map_err(|error| self.failed(error))?,
@@ -232,22 +269,14 @@ impl<'a> Vault<'a> {
     }
 
     /// Destroys a key: both halves.
-    pub fn destroy(&self, label: &str) -> Result<usize, VaultError> {
-        if self.private(label)?.is_empty() {
-            return Err(VaultError::NoKey(label.to_owned()));
-        }
+    pub fn destroy(&self, key: &Key) -> Result<usize, VaultError> {
+        let halves = std::iter::once(&key.private).chain(&key.publics);
         let mut destroyed = 0;
-        for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
-            let template = [
-                Attribute::Class(class),
-                Attribute::Label(label.as_bytes().to_vec()),
-            ];
-            for object in self.find(&template)? {
-                self.session
-                    .destroy_object(object)
-                    .map_err(|error| self.failed(error))?;
-                destroyed += 1;
-            }
+        for object in halves {
+            self.session
+                .destroy_object(*object)
+                .map_err(|error| self.failed(error))?;
+            destroyed += 1;
         }
         Ok(destroyed)
     }
@@ -255,16 +284,13 @@ impl<'a> Vault<'a> {
     /// Signs on `sessions` sessions at once for `time`; gives signatures a second.
     pub fn rate(
         &self,
-        label: &str,
+        key: &Key,
         public: &PublicKey,
         sessions: usize,
         time: std::time::Duration,
     ) -> Result<f64, VaultError> {
         let scheme = Scheme::new(public.kind(), None)?;
-        let key = self.private(label)?;
-        let key = *key
-            .first()
-            .ok_or_else(|| VaultError::NoKey(label.to_owned()))?;
+        let key = key.private;
         let open = || self.module.context().open_ro_session(self.slot);
         let open: Result<Vec<_>, _> = std::iter::repeat_with(open).take(sessions).collect();
         let open = open.map_err(|error| self.failed(error))?;
@@ -293,11 +319,36 @@ impl<'a> Vault<'a> {
         Ok(f64::from(total) / start.elapsed().as_secs_f64())
     }
 
-    fn private(&self, label: &str) -> Result<Vec<ObjectHandle>, VaultError> {
-        self.find(&[
-            Attribute::Class(ObjectClass::PRIVATE_KEY),
-            Attribute::Label(label.as_bytes().to_vec()),
-        ])
+    fn labelled(&self, class: ObjectClass, label: &str) -> Result<Vec<ObjectHandle>, VaultError> {
+        let label = Attribute::Label(label.as_bytes().to_vec());
+        self.find(&[Attribute::Class(class), label])
+    }
+
+    /// The public halves of a key. One of another id is its own only where no other key has the label.
+    fn publics(
+        &self,
+        label: &str,
+        id: &[u8],
+        is_only: bool,
+    ) -> Result<Vec<ObjectHandle>, VaultError> {
+        let all = self.labelled(ObjectClass::PUBLIC_KEY, label)?;
+        let mut own = Vec::new();
+        for public in &all {
+            if self.id(*public)? == id {
+                own.push(*public);
+            }
+        }
+        Ok(if own.is_empty() && is_only { all } else { own })
+    }
+
+    fn id(&self, object: ObjectHandle) -> Result<Vec<u8>, VaultError> {
+        let found = self.session.get_attributes(object, &[AttributeType::Id]);
+        let found = found.map_err(|error| self.failed(error))?;
+        let id = found.into_iter().find_map(|attribute| match attribute {
+            Attribute::Id(id) => Some(id),
+            _ => None,
+        });
+        Ok(id.unwrap_or_default())
     }
 
     fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, VaultError> {
@@ -336,19 +387,27 @@ impl<'a> Vault<'a> {
             sign: false,
             public: None,
         };
+        let mut id = Vec::new();
         for attribute in attributes {
             match attribute {
                 Attribute::Label(label) => {
                     listing.label = String::from_utf8_lossy(&label).into_owned();
                 }
-                Attribute::Id(id) => listing.id = hex::encode(id),
+                Attribute::Id(own) => id = own,
                 Attribute::Sensitive(sensitive) => listing.sensitive = sensitive,
                 Attribute::Extractable(extractable) => listing.extractable = extractable,
                 Attribute::Sign(sign) => listing.sign = sign,
                 _ => {}
             }
         }
-        listing.public = self.public_key(&listing.label).ok();
+        listing.id = hex::encode(&id);
+        let is_only = self
+            .labelled(ObjectClass::PRIVATE_KEY, &listing.label)?
+            .len()
+            == 1;
+        let publics = self.publics(&listing.label, &id, is_only)?;
+        let public = publics.first().map(|public| self.read_public(*public));
+        listing.public = public.and_then(Result::ok);
         if let Some(public) = &listing.public {
             listing.kind = public.kind().to_string();
         }
