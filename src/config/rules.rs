@@ -214,6 +214,9 @@ fn check_key(key: &KeyConfig, field: &str, wrong: &mut impl FnMut(String, &str))
     if key.queue > 65_536 {
         wrong(format!("{field}.queue"), "must be 0 to 65536");
     }
+    if key.deadline < Duration::from_millis(1) {
+        wrong(format!("{field}.deadline"), "must be at least 1 ms");
+    }
 }
 
 fn check_name(

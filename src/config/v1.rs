@@ -236,8 +236,10 @@ struct RevocationSpec {
 /// Sessions at a token: what small devices allow, and enough for two cores.
 const DEFAULT_SESSIONS: usize = 4;
 
-/// For one signature; network HSMs fail over within a few seconds.
+/// How many wait for each session.
 const DEFAULT_QUEUE: usize = 128;
+
+/// For one signature; network HSMs fail over within a few seconds.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Deserialize)]
