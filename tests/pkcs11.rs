@@ -391,6 +391,48 @@ fn nothing_is_looked_up_after_the_start_and_one_login_serves_all_sessions() {
 }
 
 #[test]
+fn a_pin_that_was_mended_is_taken_up_by_a_reload() {
+    let (gnomon, token) = faulty_gnomon("sessions = 1");
+    let (_, body) = timestamp_query(&gnomon.dir);
+    let is_granted = || granted(&gnomon.post("/tsa/ecdsa", "", &body).body);
+    let reload = || {
+        let reloads = || gnomon.metric(&["gnomon_reloads_total", "done"]);
+        let before = reloads();
+        gnomon.signal("HUP");
+        wait_for("a reload", || (reloads() > before).then_some(()));
+    };
+    let give = |pin: &str| {
+        fs::write(gnomon.dir.join("pin"), pin).unwrap();
+        reload();
+    };
+    assert!(is_granted());
+    // Nobody asks for the PIN while the token is logged in to, and a PIN that nobody can read is no other one.
+    run("chmod", &["644", &gnomon.dir.path("pin")]);
+    give("1111\n");
+    run("chmod", &["600", &gnomon.dir.path("pin")]);
+    give("9999\n");
+    assert!(is_granted());
+    assert_eq!(token.calls("C_Login"), 1);
+    // The module is started anew, and then the PIN is wanted.
+    token.order("fail 48 1000000");
+    assert!(!is_granted());
+    wait_for("a login", || (token.calls("C_Login") > 1).then_some(()));
+    token.order("");
+    let failures = || gnomon.metric(&["gnomon_pkcs11_failures_total", "tsa", "ecdsa"]);
+    let before = failures();
+    wait_for("another attempt", || {
+        (failures() > before + 1.0).then_some(())
+    });
+    assert!(!is_granted());
+    give("9999\n");
+    assert!(!is_granted());
+    assert_eq!(token.calls("C_Login"), 2, "a PIN is tried once");
+    give("1234\n");
+    assert!(is_granted());
+    assert_eq!(token.calls("C_Login"), 3);
+}
+
+#[test]
 fn what_is_wrong_with_a_token_is_said_and_a_wrong_pin_is_tried_once() {
     let dir = Folder::new();
     prepare(&dir);

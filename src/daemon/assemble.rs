@@ -6,6 +6,7 @@ mod issuers;
 use std::{collections::HashMap, fmt::Display, path::Path, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand;
+use cryptoki::types::AuthPin;
 
 use super::{access, token_key::key_on_token};
 
@@ -27,7 +28,7 @@ use crate::{
         },
         http_client,
         kernel_clock::{DemoClock, KernelClock},
-        pkcs11::{self, Modules},
+        pkcs11::{self, Modules, is_same_pin},
         softkey,
         wall_clock::wall_clock,
     },
@@ -76,6 +77,7 @@ pub struct Parts {
 #[derive(Debug, Clone)]
 pub struct TokenKey {
     config: KeyConfig,
+    pin: Option<AuthPin>,
     signer: Arc<dyn Signer>,
 }
 
@@ -104,13 +106,22 @@ impl<'a> Inherited<'a> {
 }
 
 impl Inherited<'_> {
-    /// The key that is configured just like this, with its sessions. Each goes to one user only.
-    fn take_token_key(&mut self, key: &KeyConfig, public: &PublicKey) -> Option<Arc<dyn Signer>> {
+    /// The key that is configured just like this, with its sessions, unless there is another PIN for it. Each goes to
+    /// one user only.
+    fn take_token_key(
+        &mut self,
+        key: &KeyConfig,
+        public: &PublicKey,
+        pin: Option<&AuthPin>,
+    ) -> Option<TokenKey> {
         let mut known = self.token_keys.iter();
         let at = known.position(|known| {
-            known.config == *key && known.signer.public_key().spki() == public.spki()
+            let is_another = |pin| !known.pin.as_ref().is_some_and(|old| is_same_pin(old, pin));
+            known.config == *key
+                && known.signer.public_key().spki() == public.spki()
+                && !pin.is_some_and(is_another)
         })?;
-        Some(self.token_keys.swap_remove(at).signer)
+        Some(self.token_keys.swap_remove(at))
     }
 }
 
@@ -435,19 +446,24 @@ impl Assembly<'_> {
             }
             KeyPlace::Token(token) => {
                 let public = certificate?.public_key();
-                let signer = match self.inherited.take_token_key(key, public) {
-                    Some(signer) => signer,
+                let token = key_on_token(token);
+                // Sessions need no PIN that cannot be read any more.
+                let pin = token.as_ref().ok().and_then(|token| token.pin.as_ref());
+                let key = match self.inherited.take_token_key(key, public, pin) {
+                    Some(known) => known,
                     None => {
-                        let token = self.take(field, key_on_token(token))?;
+                        let token = self.take(field, token)?;
                         let modules = self.inherited.modules;
                         let signer = pkcs11::open(modules, &token, public, key.signature);
-                        self.take(field, signer)?
+                        TokenKey {
+                            config: key.clone(),
+                            signer: self.take(field, signer)?,
+                            pin: token.pin,
+                        }
                     }
                 };
-                self.token_keys.push(TokenKey {
-                    config: key.clone(),
-                    signer: Arc::clone(&signer),
-                });
+                let signer = Arc::clone(&key.signer);
+                self.token_keys.push(key);
                 Some(signer)
             }
         }

@@ -26,7 +26,7 @@ use scheme::Scheme;
 use sessions::Sessions;
 use worker::Worker;
 
-pub use module::{Module, Modules};
+pub use module::{Module, Modules, same as is_same_pin};
 
 /// Which token of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,9 @@ pub enum Pkcs11Error {
     Module { path: PathBuf, error: Error },
     #[error("{0}: no such token; `gnomon keys list` shows those there are")]
     NoToken(TokenChoice),
-    #[error("{0}: the PIN was refused; it is not tried again before gnomon is started anew")]
+    #[error(
+        "{0}: the PIN was refused, and is not tried again; give another one, and reload or start gnomon anew"
+    )]
     PinRefused(TokenChoice),
     #[error("{choice}: no private key {wanted}; `gnomon keys list` shows those there are")]
     NoKey { choice: TokenChoice, wanted: String },

@@ -18,6 +18,7 @@ use cryptoki::{
     slot::Slot,
     types::AuthPin,
 };
+use secrecy::ExposeSecret;
 
 use super::{Pkcs11Error, TokenChoice};
 
@@ -37,12 +38,13 @@ pub struct Module {
     working: AtomicUsize,
 }
 
-#[derive(Debug)]
-enum Login {
+/// At one token.
+#[derive(Debug, Default)]
+struct Login {
     /// The session that keeps the token logged in.
-    Kept(Session),
-    /// Tried once, and never again: tokens lock themselves after a few wrong PINs.
-    Refused,
+    kept: Option<Session>,
+    /// Each was tried once, and never again: tokens lock themselves after a few wrong PINs.
+    refused: Vec<AuthPin>,
 }
 
 impl Modules {
@@ -162,25 +164,27 @@ impl Module {
             return Ok(());
         };
         let mut logins = self.logins();
-        match logins.get(&slot.id()) {
-            Some(Login::Refused) => return Err(Pkcs11Error::PinRefused(choice.clone())),
-            Some(Login::Kept(session)) if is_user(session) => return Ok(()),
-            _ => {}
+        let login = logins.entry(slot.id()).or_default();
+        if login.kept.as_ref().is_some_and(is_user) {
+            return Ok(());
         }
-        let session = match logins.remove(&slot.id()) {
+        if login.refused.iter().any(|refused| same(refused, pin)) {
+            return Err(Pkcs11Error::PinRefused(choice.clone()));
+        }
+        let session = match login.kept.take() {
             // The token has logged everybody out.
-            Some(Login::Kept(session)) if session.get_session_info().is_ok() => session,
+            Some(session) if session.get_session_info().is_ok() => session,
             _ => self.context.open_ro_session_no_drop(slot).map_err(failed)?,
         };
         match session.login(UserType::User, Some(pin)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
-                logins.insert(slot.id(), Login::Kept(session));
+                login.kept = Some(session);
                 Ok(())
             }
             Err(error) => {
                 let _ = session.close();
                 if refuses_pin(&error) {
-                    logins.insert(slot.id(), Login::Refused);
+                    login.refused.push(pin.clone());
                     return Err(Pkcs11Error::PinRefused(choice.clone()));
                 }
                 Err(failed(error))
@@ -210,7 +214,9 @@ impl Module {
                     return Ok(());
                 }
                 let mut logins = self.logins();
-                logins.retain(|_, login| matches!(login, Login::Refused));
+                for login in logins.values_mut() {
+                    login.kept = None;
+                }
                 let _ = self.context.clone().finalize();
                 *gate += 1;
                 return initialise(&self.context);
@@ -223,6 +229,11 @@ impl Module {
     fn logins(&self) -> MutexGuard<'_, HashMap<u64, Login>> {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether two PINs are one.
+pub fn same(one: &AuthPin, other: &AuthPin) -> bool {
+    one.expose_secret() == other.expose_secret()
 }
 
 /// Whether it is the PIN that the token does not take.
