@@ -218,7 +218,7 @@ fn every_fault_costs_refusals_and_nothing_else() {
     let count =
         |outcome: &str| gnomon.metric(&["gnomon_timestamp_responses_total", outcome, "ecdsa"]);
     // DEVICE_ERROR, DEVICE_REMOVED, SESSION_HANDLE_INVALID, TOKEN_NOT_PRESENT, USER_NOT_LOGGED_IN,
-    // GENERAL_ERROR, FUNCTION_FAILED (PKCS #11 2.40, 5.1), and signatures that are wrong.
+    // GENERAL_ERROR, FUNCTION_FAILED (PKCS #11 2.40, 5.1), the loss of all sessions, and signatures that are wrong.
     for fault in [
         "fail 48 6",
         "fail 50 6",
@@ -227,6 +227,7 @@ fn every_fault_costs_refusals_and_nothing_else() {
         "fail 257 6",
         "fail 5 6",
         "fail 6 6",
+        "lose 3",
         "corrupt 6",
     ] {
         let (failed, issued) = (count("systemFailure"), count("granted"));

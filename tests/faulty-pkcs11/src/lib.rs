@@ -5,6 +5,7 @@
 //! - `fail CKR COUNT`: the next COUNT calls of C_Sign since the file was written return this number;
 //! - `fail-open CKR`: C_OpenSession returns it;
 //! - `away SLOT`: nothing can be done on the token in this slot (CKR_TOKEN_NOT_PRESENT);
+//! - `lose COUNT`: at each of the next COUNT calls of C_Sign the token ends all sessions, and with them its login;
 //! - `hang`: C_Sign does not return while the file says so;
 //! - `corrupt COUNT`: the next COUNT signatures have a bit turned.
 //!
@@ -244,6 +245,10 @@ unsafe extern "C" fn sign(
                 // SAFETY: the arguments go through as they came.
                 unsafe { real_sign(session, data, data_length, signature, signature_length) };
                 return CKR_TOKEN_NOT_PRESENT;
+            }
+            ["lose", times] if one_of(times) => {
+                // SAFETY: the function takes any number.
+                unsafe { real().C_CloseAllSessions.unwrap()(slot_of(session)) };
             }
             ["corrupt", times] => corrupt = one_of(times),
             _ => {}
