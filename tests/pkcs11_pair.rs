@@ -98,3 +98,42 @@ fn a_token_without_the_key_is_tried_again_and_loses_no_session_by_it() {
         (serving == 4.0).then_some(())
     });
 }
+
+#[test]
+fn a_token_that_hangs_keeps_no_session_of_the_other_closed() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let token = Token::new(&dir);
+    token.init("second");
+    token.import(&dir, "tsu-ecdsa", "01");
+    token.import_to("second", &dir, "tsu-ecdsa", "01");
+    let second = slot(&token, "second");
+    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    let key = format!(
+        "key = {{ module = \"{}\", tokens = [\"gnomon\", \"second\"], label = \"tsu-ecdsa\", pin_file = \"pin\", sessions = 1 }}",
+        faulty().display()
+    );
+    token.order(&format!("away {second}"));
+    let gnomon = token.serve(dir, &config.replacen("key = \"tsu-ecdsa.key\"", &key, 1));
+    let (_, body) = timestamp_query(&gnomon.dir);
+    let is_granted = || {
+        let response = gnomon.post("/tsa/ecdsa", "", &body);
+        response.body.get(4..9) == Some(&[0x30, 3, 2, 1, 0])
+    };
+    // It comes back, and hangs before anybody could log in.
+    token.order(&format!("hang-open {second}"));
+    wait_for("a call that hangs", || {
+        (token.calls("hanging-C_OpenSession") > 0).then_some(())
+    });
+    assert!(is_granted());
+    token.order("fail 48 1");
+    assert!(!is_granted());
+    wait_for("the session of the token that works", || {
+        is_granted().then_some(())
+    });
+    token.order("");
+    wait_for("both", || {
+        let serving = gnomon.metric(&["gnomon_pkcs11_sessions_serving", "tsa", "ecdsa"]);
+        (serving == 2.0).then_some(())
+    });
+}

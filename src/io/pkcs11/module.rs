@@ -33,7 +33,8 @@ pub struct Module {
     /// Every call into the library holds it for reading; to start the library anew takes it for writing. The
     /// number counts the starts: sessions of an earlier one are void.
     gate: RwLock<u64>,
-    logins: Mutex<HashMap<u64, Login>>,
+    /// By slot. Each is locked by itself, for a token may hang in its own.
+    logins: Mutex<HashMap<u64, Arc<Mutex<Login>>>>,
     /// Sessions that sign, of all keys: a library in which something works is not started anew.
     working: AtomicUsize,
 }
@@ -163,8 +164,8 @@ impl Module {
         let Some(pin) = pin else {
             return Ok(());
         };
-        let mut logins = self.logins();
-        let login = logins.entry(slot.id()).or_default();
+        let login = Arc::clone(self.logins().entry(slot.id()).or_default());
+        let mut login = login.lock().unwrap_or_else(PoisonError::into_inner);
         if login.kept.as_ref().is_some_and(is_user) {
             return Ok(());
         }
@@ -213,8 +214,9 @@ impl Module {
                 if *gate != generation {
                     return Ok(());
                 }
-                let mut logins = self.logins();
-                for login in logins.values_mut() {
+                // No call is inside, so that nobody holds one of them.
+                for login in self.logins().values() {
+                    let mut login = login.lock().unwrap_or_else(PoisonError::into_inner);
                     login.kept = None;
                 }
                 let _ = self.context.clone().finalize();
@@ -226,7 +228,7 @@ impl Module {
         Ok(())
     }
 
-    fn logins(&self) -> MutexGuard<'_, HashMap<u64, Login>> {
+    fn logins(&self) -> MutexGuard<'_, HashMap<u64, Arc<Mutex<Login>>>> {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,6 +4,7 @@
 //! - `delay MS`: C_Sign takes this long, the real one included;
 //! - `fail CKR COUNT`: the next COUNT calls of C_Sign since the file was written return this number;
 //! - `fail-open CKR`: C_OpenSession returns it;
+//! - `hang-open SLOT`: C_OpenSession on the token in this slot does not return before the file is empty;
 //! - `away SLOT`: nothing can be done on the token in this slot (CKR_TOKEN_NOT_PRESENT);
 //! - `lose COUNT`: at each of the next COUNT calls of C_Sign the token ends all sessions, and with them its login;
 //! - `hang`: C_Sign does not return while the file says so;
@@ -149,6 +150,13 @@ unsafe extern "C" fn open_session(
     }
     if is_away(&order(), slot) {
         return CKR_TOKEN_NOT_PRESENT;
+    }
+    if order() == ["hang-open".to_owned(), slot.to_string()] {
+        count("hanging-C_OpenSession");
+        write_counts();
+        while !order().is_empty() {
+            thread::sleep(Duration::from_millis(20));
+        }
     }
     // SAFETY: the arguments go through as they came.
     unsafe { real().C_OpenSession.unwrap()(slot, flags, application, notify, session) }
