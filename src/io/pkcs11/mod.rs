@@ -76,7 +76,7 @@ pub enum Pkcs11Error {
     #[error("{0}: no such token; `gnomon keys list` shows those there are")]
     NoToken(TokenChoice),
     #[error(
-        "{0}: the PIN was refused, and is not tried again; give another one, and reload or start gnomon anew"
+        "{0}: the PIN was refused; give another one, which a running gnomon takes up by a reload; it does not try this one again"
     )]
     PinRefused(TokenChoice),
     #[error("{choice}: no private key {wanted}; `gnomon keys list` shows those there are")]

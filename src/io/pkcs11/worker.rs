@@ -32,6 +32,9 @@ const PATIENCE: u32 = 4;
 /// signature would otherwise fill the log.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// What becomes of an error that may pass.
+const GOES_ON: &str = "sessions are opened anew until it works";
+
 /// Says errors and recoveries, but not all.
 #[derive(Debug, Default)]
 pub struct Voice(Mutex<Said>);
@@ -51,10 +54,7 @@ impl Voice {
                 last: Some(Instant::now()),
                 trouble: true,
             };
-            tracing::error!(
-                code = code::DEVICE_FAILS,
-                "{what}; sessions are opened anew until it works"
-            );
+            tracing::error!(code = code::DEVICE_FAILS, "{what}");
         }
     }
 
@@ -104,7 +104,10 @@ impl Worker {
                 Ok(open) => open,
                 Err(error) => {
                     self.sessions.failed();
-                    self.voice.trouble(&error.to_string());
+                    self.voice.trouble(&match error {
+                        Pkcs11Error::PinRefused(_) => error.to_string(),
+                        _ => format!("{error}; {GOES_ON}"),
+                    });
                     failures += 1;
                     if failures % PATIENCE == 0 && !matches!(error, Pkcs11Error::PinRefused(_)) {
                         let generation = *self.module.enter();
@@ -134,7 +137,8 @@ impl Worker {
                 None => return,
                 Some(error) => {
                     self.sessions.failed();
-                    self.voice.trouble(&format!("{}: {error}", self.choice));
+                    self.voice
+                        .trouble(&format!("{}: {error}; {GOES_ON}", self.choice));
                 }
             }
         }
