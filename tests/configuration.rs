@@ -166,6 +166,7 @@ fn the_demo_is_advised_against_in_production() {
         "{said}"
     );
     assert!(said.contains("advice: tsu[0].demo: "), "{said}");
+    assert!(!said.contains(".dir: "), "{said}");
 }
 
 #[test]
@@ -249,6 +250,11 @@ fn what_is_wrong_is_said_in_one_line_each() {
             "default = true ",
             "defualt = true ",
             "unknown field `defualt`",
+        ),
+        (
+            "listen = [\"127.0.0.1:",
+            "listen = [\"localhost:",
+            " is no IP address with a port; write one such as \"0.0.0.0:3180\"",
         ),
     ];
     for (right, wrong, expected) in cases {

@@ -39,6 +39,7 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
+    #[serde(deserialize_with = "addresses")]
     listen: Vec<SocketAddr>,
     admin: Option<AdminSpec>,
     #[serde(default)]
@@ -84,6 +85,7 @@ struct HttpSpec {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TlsSpec {
+    #[serde(deserialize_with = "addresses")]
     listen: Vec<SocketAddr>,
     certificate: PathBuf,
     key: PathBuf,
@@ -462,6 +464,19 @@ impl Spec {
             issuers: issuers.collect(),
         }
     }
+}
+
+/// Where to listen. No names, since they may lead elsewhere at the next start.
+fn addresses<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let texts = Vec::<String>::deserialize(d)?;
+    let parse = |text: &String| {
+        text.parse().map_err(|_| {
+            D::Error::custom(format!(
+                "`{text}` is no IP address with a port; write one such as \"0.0.0.0:3180\" or \"[::]:3180\""
+            ))
+        })
+    };
+    texts.iter().map(parse).collect()
 }
 
 /// What is declared, or the worst that may be, unless configured: what ETSI EN 319 421 asks for.
