@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
+use rustix::fs::{Access, access};
+
 use super::{ClockSource, Config, KeyConfig, KeyPlace};
 use crate::{clock::LeapPolicy, ocsp::issuer::Unlisted};
 
@@ -39,6 +41,8 @@ pub fn advice(config: &Config) -> Vec<String> {
     if let Some(tls) = &config.tls {
         lines.extend(open_file(&tls.key, "tls.key"));
     }
+    lines.extend(closed_folder(&config.journal.dir, "journal.dir"));
+    lines.extend(closed_folder(&config.revocation.dir, "revocation.dir"));
     lines.extend(open_file(&config.journal.log_key, "journal.log_key"));
     if config.journal.publish && config.journal.origin.is_none() {
         lines.push("journal.origin: not set, though the log is published; give it a name that others know, such as \"tsa.example/log\"".into());
@@ -93,6 +97,22 @@ pub(super) fn is_local(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+/// A folder that whoever asks cannot write to, nor make where it is not there yet. A parent that is missing too may be
+/// systemd's to make (`StateDirectory=`).
+fn closed_folder(path: &Path, field: &str) -> Option<String> {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        parent => parent?,
+    };
+    let found = [path, parent].into_iter().find(|path| path.exists())?;
+    let error = access(found, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    Some(format!(
+        "{field}: {} cannot be written to by the user that asks ({error}); it must belong to the user that serves, and that \
+         user should ask",
+        found.display()
+    ))
+}
+
 /// A file with secrets that others can read.
 pub(super) fn open_file(path: &Path, field: &str) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
@@ -103,4 +123,34 @@ pub(super) fn open_file(path: &Path, field: &str) -> Option<String> {
             mode & 0o777
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_told() {
+        let parent = std::env::temp_dir().join(format!("gnomon-advice-{}", std::process::id()));
+        let (open, closed) = (parent.join("open"), parent.join("closed"));
+        fs::create_dir_all(&open).unwrap();
+        fs::create_dir_all(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
+        let told = |path: &Path| closed_folder(path, "journal.dir").is_some();
+        // root may write everywhere.
+        let denied = fs::write(closed.join("x"), "").is_err();
+        assert_eq!(
+            [
+                &*closed,
+                &closed.join("journal"),
+                &open.join("journal"),
+                &open.join("a/b")
+            ]
+            .map(told),
+            [denied, denied, false, false]
+        );
+        fs::remove_dir_all(&parent).unwrap();
+    }
 }
