@@ -48,6 +48,11 @@ fn the_operators_side_has_tls_and_rules() {
             .banner
             .contains(&format!("admin on https://{}\n", gnomon.admin))
     );
+    let who = format!(
+        "  operator https://{}; only for operators, prometheus\n",
+        gnomon.admin
+    );
+    assert!(gnomon.banner.contains(&who), "{}", gnomon.banner);
     let url = |path: &str| format!("https://{}{path}", gnomon.admin);
     let get = |path: &str, options: &[&str]| {
         let url = url(path);

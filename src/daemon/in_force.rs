@@ -65,6 +65,9 @@ fn listeners(config: &Config, addresses: &Addresses) -> Value {
         "http": urls("http", &addresses.public),
         "https": urls("https", &addresses.tls),
         "tls_certificate": config.tls.as_ref().map(|tls| tls.certificate.display().to_string()),
+        "http_access": config.http.access,
+        "https_access": config.tls.as_ref().map(|tls| &tls.access),
+        "admin_access": config.admin.as_ref().map(|admin| &admin.access),
         "admin": urls(if addresses.admin_tls { "https" } else { "http" }, addresses.admin.as_slice()),
     })
 }
@@ -83,6 +86,7 @@ fn of_tsu(tsu: &TsuConfig, running: &Value) -> Value {
         "demo": tsu.demo,
         "policies": policies,
         "accuracy": accuracy,
+        "access": tsu.access,
         "key": place,
         "keys": keys(running),
         "successor_from": successor.map(|successor| successor.from.to_string()),
@@ -225,15 +229,19 @@ fn screen(facts: &BTreeMap<&'static str, Value>) -> String {
     let fact = |name: &str| facts.get(name).unwrap_or(&none);
     let mut lines = Lines::default();
     let listeners = fact("listeners");
-    lines.say("clients", listed(listeners, "http"));
+    let who = |access: &str| only_for(listeners, access);
+    let (urls, who_by_http) = (listed(listeners, "http"), who("http_access"));
+    lines.say("clients", format!("{urls}{who_by_http}"));
     if !list(listeners, "https").is_empty() {
         let (urls, certificate) = (
             listed(listeners, "https"),
             text(listeners, "tls_certificate"),
         );
-        lines.say("", format!("{urls}, by {certificate}"));
+        let who = who("https_access");
+        lines.say("", format!("{urls}, by {certificate}{who}"));
     }
-    lines.say("operator", listed(listeners, "admin"));
+    let (urls, who) = (listed(listeners, "admin"), who("admin_access"));
+    lines.say("operator", format!("{urls}{who}"));
     for tsu in list(facts.get("tsus").unwrap_or(&none), "") {
         let mark = |name: &str, word: &'static str| match flag(tsu, name) {
             true => word,
@@ -248,8 +256,9 @@ fn screen(facts: &BTreeMap<&'static str, Value>) -> String {
         lines.say(
             "",
             format!(
-                "  policy {policies}; accuracy {accuracy}; key {}",
-                text(tsu, "key")
+                "  policy {policies}; accuracy {accuracy}; key {}{}",
+                text(tsu, "key"),
+                only_for(tsu, "access")
             ),
         );
     }
@@ -426,6 +435,14 @@ fn listed(value: &Value, name: &str) -> String {
     match all.is_empty() {
         true => "none".to_owned(),
         false => all.join(", "),
+    }
+}
+
+/// Which rules let somebody in there, where there are any.
+fn only_for(of: &Value, access: &str) -> String {
+    match list(of, access).is_empty() {
+        true => String::new(),
+        false => format!("; only for {}", listed(of, access)),
     }
 }
 
