@@ -141,6 +141,31 @@ fn clients_show_certificates_by_tls() {
         lines.starts_with("one spki=") && lines.ends_with("two subject=CN=by subject,O=Gnomon\n"),
         "{lines}"
     );
+    // What no handshake takes is not let into the file: version 1, as without extensions.
+    let (csr, key, old) = (
+        dir.path("key.csr"),
+        dir.path("ours.key"),
+        dir.path("old.pem"),
+    );
+    let issue = [
+        "x509",
+        "-req",
+        "-in",
+        &csr,
+        "-CA",
+        &dir.path("ours.pem"),
+        "-CAkey",
+        &key,
+    ];
+    run("openssl", &[&issue[..], &["-out", &old]].concat());
+    let refused = support::gnomon(&["access", "certificate", "one", &old])
+        .output()
+        .unwrap();
+    let said = support::text(&refused);
+    assert!(
+        !refused.status.success() && said.contains("old.pem: the certificate is not of version 3"),
+        "{said}"
+    );
     let gnomon = setup
         .file("devices", &lines)
         .users("users", &["alice"])

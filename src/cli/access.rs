@@ -140,6 +140,12 @@ fn certificate(name: &str, file: &std::path::Path, subject: bool) -> Result<Stri
         Err(error) => return Err(said(&error)),
     };
     let certificate = certificate.ok_or_else(|| said(&"there is no certificate in it"))?;
+    if !certificate.is_v3() {
+        return Err(said(
+            &"the certificate is not of version 3 (X.509), and so is refused in the handshake; have it issued with \
+              extensions, such as basicConstraints (`openssl x509 -req` wants -extfile for that)",
+        ));
+    }
     if !subject {
         let digest = sha256(&[certificate.public_key().spki()]);
         return Ok(format!("{name} spki={}", hex::encode(digest)));

@@ -134,6 +134,11 @@ impl Certificate {
         self.decoded.tbs_certificate.issuer.to_string()
     }
 
+    /// Whether it is of version 3, without which it has no extensions, and TLS does not take it.
+    pub fn is_v3(&self) -> bool {
+        self.decoded.tbs_certificate.version == x509_cert::Version::V3
+    }
+
     pub fn not_before(&self) -> Seconds {
         self.decoded.tbs_certificate.validity.not_before.into()
     }
