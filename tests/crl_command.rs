@@ -52,6 +52,9 @@ fn crls_are_shown_and_compared() {
     assert!(text.contains(&format!("{revoked} 20")) && text.contains("Z keyCompromise\n"));
     let text = prints(true, &["show", "--serial", &revoked, &old]);
     assert_eq!(text.lines().filter(|line| line.contains("Z ")).count(), 1);
+    assert!(!text.contains("is not on it"), "{text}");
+    let text = prints(true, &["show", "--serial", "0A1B", &old]);
+    assert!(text.starts_with("a1b is not on it\n"), "{text}");
     // DER too, and what is cut says so.
     let der = dir.path("old.der");
     run(

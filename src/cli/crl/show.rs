@@ -44,6 +44,7 @@ pub fn show(path: &Path, entries: &Entries) -> Result<(), Problem> {
     let mut out = BufWriter::new(stdout().lock());
     let (mut count, mut reasons) = (0_u64, BTreeMap::new());
     let mut lines = Vec::new();
+    let mut found = false;
     loop {
         let more = stream.entry(|entry| {
             count += 1;
@@ -59,6 +60,7 @@ pub fn show(path: &Path, entries: &Entries) -> Result<(), Problem> {
         });
         // Entries come before what is at the end of the file, and there may be too many to keep.
         for line in lines.drain(..) {
+            found = true;
             if writeln!(out, "{line}").is_err() {
                 return Ok(());
             }
@@ -68,6 +70,9 @@ pub fn show(path: &Path, entries: &Entries) -> Result<(), Problem> {
         }
     }
     let facts = stream.rest(facts).map_err(wrong)?;
+    if let (Entries::One(serial), false) = (entries, found) {
+        let _ = writeln!(out, "{serial} is not on it");
+    }
     for (name, value) in facts {
         let _ = writeln!(out, "{name:<11} {value}");
     }
