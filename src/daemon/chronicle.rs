@@ -1,6 +1,6 @@
 //! What the journal is told beside tokens: [`started`] and [`configured`] at the start, the latter at each reload too, and
-//! [`Chronicle`] what happens meanwhile, on a thread of its own: the clock proven or lost, our own certificates revoked, refusals by count, and what
-//! `gnomon keys` has left in the journal's inbox.
+//! [`Chronicle`] what happens meanwhile, on a thread of its own: the clock proven or lost, our own certificates revoked,
+//! refusals by count, and what the command line has left in the journal's inbox.
 
 use std::{
     path::PathBuf,

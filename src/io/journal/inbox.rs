@@ -1,5 +1,6 @@
-//! Events and requests from outside the daemon. `gnomon keys` and `gnomon clock` leave them as files in the journal's folder `inbox`, whether the
-//! daemon runs or not; [`Inbox`] puts them on record.
+//! Events and requests from outside the daemon. `gnomon keys`, `gnomon clock reset` and `gnomon crl reset-mark` leave
+//! them as files in the journal's folder `inbox`, whether the daemon runs or not; [`Inbox`] puts events on record, and
+//! hands requests to whoever does them.
 
 use std::{
     collections::HashSet,
@@ -107,7 +108,7 @@ impl Inbox {
                 None => {
                     tracing::error!(
                         code = code::INBOX,
-                        "{}: it is no event of `gnomon keys`",
+                        "{}: it is neither an event nor a request of gnomon's",
                         path.display()
                     );
                     path.with_extension("unreadable")
