@@ -1,5 +1,5 @@
-//! HTTP as a client: [`client`] and [`local_client`] are the one place where one is built, so that all of them trust the same and give
-//! up in time, and [`body`] reads a bounded answer. TLS is rustls over aws-lc-rs, with the roots of the system;
+//! HTTP as a client: [`client`] and [`local_client`] are the one place where one is built, so that all of them trust
+//! the same and give up in time, and [`body`] reads a bounded answer. TLS is rustls over aws-lc-rs, with the roots of the system;
 //! proxies are taken from the environment (`HTTPS_PROXY` and its kin).
 
 use std::{error::Error, fmt::Write, time::Duration};

@@ -1,7 +1,7 @@
 //! DER in, DER out: bytes become RFC-named types here, at the edge, and nowhere else. A type you hold
 //! is valid. Nothing in this folder names anything else in the crate. Start with [`tsp`] for
-//! time-stamping and [`ocsp_request`] for status requests, [`tsp_client`] and [`ocsp_client`] for those we make; [`tlv`] is the small reader and writer that
-//! the hot paths share.
+//! time-stamping and [`ocsp_request`] for status requests, [`tsp_client`] and [`ocsp_client`] for those we
+//! make; [`tlv`] is the small reader and writer that the hot paths share.
 
 pub mod algorithm;
 pub mod certificate;

@@ -127,11 +127,11 @@ pub fn config(
 
 # Clients connect here: POST /tsa, POST /tsa/NAME, and OCSP at /ocsp.
 listen = ["{listen}"]
-# Metrics and readiness. No access control, so keep it on this host.
+# The console, metrics and readiness, for all of this host. For others it wants HTTPS and rules (docs/access.md).
 admin = "{admin}"
 
 [clock]
-# "kernel" signs only while an NTP daemon keeps the clock. "unproven" asks nobody, and only a TSU with
+# "chrony" and "kernel" sign only while the clock is proven (docs/clock.md). "unproven" asks nobody, and only a TSU with
 # `demo = true` signs by it.
 source = "unproven"
 
