@@ -170,6 +170,27 @@ fn the_demo_is_advised_against_in_production() {
 }
 
 #[test]
+fn who_reads_no_further_is_no_trouble_and_a_full_disk_is() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let check = || gnomon(&["check", "--config", &dir.path("gnomon.toml")]);
+    // As `gnomon check ... | head -n 0` has it.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = check().stdout(writer).output().unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        text(&output)
+    );
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = check().stdout(full).output().unwrap();
+    assert!(!output.status.success(), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.starts_with("error: standard output: "), "{said}");
+}
+
+#[test]
 fn what_is_wrong_is_said_in_one_line_each() {
     let dir = Folder::new();
     prepare(&dir);

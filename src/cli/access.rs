@@ -62,7 +62,7 @@ impl Command {
         };
         match line {
             Ok(line) => {
-                println!("{line}");
+                say!("{line}");
                 ExitCode::SUCCESS
             }
             Err(error) => {

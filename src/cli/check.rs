@@ -19,9 +19,9 @@ pub fn run(file: &Path, chrony: &Path) -> ExitCode {
             let clock = chronyd(&config, chrony).into_iter();
             let clock = clock.chain(leap_seconds(&config));
             for line in advice(&config).into_iter().chain(cautions).chain(clock) {
-                println!("advice: {line}");
+                say!("advice: {line}");
             }
-            println!(
+            say!(
                 "{}: can be served ({} TSUs, {} issuers)",
                 file.display(),
                 config.tsus.len(),

@@ -54,7 +54,7 @@ impl Clock {
         })?;
         let proven = state.get("proven") == Some(&Value::Bool(true));
         if self.json {
-            println!("{state:#}");
+            say!("{state:#}");
         } else {
             print(&state, proven);
         }
@@ -75,7 +75,7 @@ fn reset(config: &Config) -> Result<ExitCode, Vec<Problem>> {
         );
         vec![Problem::new(&config.file, "journal.dir", what)]
     })?;
-    println!("asked; the appliance takes it up within a second, and puts it on record");
+    say!("asked; the appliance takes it up within a second, and puts it on record");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -85,23 +85,23 @@ fn print(state: &Value, proven: bool) {
     if proven {
         let bound = number(state, "bound_us").unwrap_or(0);
         match text("basis") {
-            Some("demo") => println!("a demo's clock: nobody vouches for it"),
-            _ => println!(
+            Some("demo") => say!("a demo's clock: nobody vouches for it"),
+            _ => say!(
                 "{}: within {bound} us of UTC",
                 text("state").unwrap_or("proven")
             ),
         }
     } else {
-        println!(
+        say!(
             "lost: {}",
             text("reason").unwrap_or("for an unknown reason")
         );
         if let Some(fault) = text("fault").filter(|fault| Some(*fault) != text("reason")) {
-            println!("  at the last poll: {fault}");
+            say!("  at the last poll: {fault}");
         }
     }
     if let Some(last) = text("last_proven") {
-        println!("last proven at {last}");
+        say!("last proven at {last}");
     }
     let parts = [
         ("correction_us", "what chronyd still has to correct"),
@@ -111,18 +111,18 @@ fn print(state: &Value, proven: bool) {
         ("step_us", "steps since the last update"),
     ];
     if let Some(bound) = state.get("bound_at_poll").filter(|bound| bound.is_object()) {
-        println!("at the last poll:");
+        say!("at the last poll:");
         for (name, meaning) in parts {
-            println!("  {:>9} us  {meaning}", number(bound, name).unwrap_or(0));
+            say!("  {:>9} us  {meaning}", number(bound, name).unwrap_or(0));
         }
-        println!(
+        say!(
             "  {:>9} us  in all, and {} ns more each second",
             number(bound, "total_us").unwrap_or(0),
             number(bound, "growth_ppb").unwrap_or(0)
         );
     }
     if let Some(chronyd) = state.get("chronyd").filter(|chronyd| chronyd.is_object()) {
-        println!(
+        say!(
             "chronyd: stratum {}, {} of {} sources usable, last heard from one {} s ago",
             number(chronyd, "stratum").unwrap_or(0),
             number(chronyd, "usable_sources").unwrap_or(0),
@@ -137,10 +137,10 @@ fn print(state: &Value, proven: bool) {
         {
             let field = |name: &str| source.get(name).and_then(Value::as_str).unwrap_or("?");
             let reach = number(source, "reach").unwrap_or(0);
-            println!("  {} {}, reach {reach:o}", field("name"), field("state"));
+            say!("  {} {}, reach {reach:o}", field("name"), field("state"));
         }
     }
     if let Some(leap) = text("leap_second_before") {
-        println!("a leap second is announced before {leap}");
+        say!("a leap second is announced before {leap}");
     }
 }

@@ -2,6 +2,13 @@
 //! said on standard error, one line each, and the exit status is 1; of a start that has to be mended first, 78.
 #![allow(clippy::disallowed_methods)] // the edge: files, clock
 
+/// `println!` by [`out::say`].
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::out::say(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
 mod access;
 mod admin;
 mod check;
@@ -10,6 +17,7 @@ mod crl;
 pub mod demo;
 mod journal;
 mod keys;
+mod out;
 mod serve;
 mod status;
 

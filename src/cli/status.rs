@@ -19,7 +19,7 @@ pub fn run(file: &Path, json: bool) -> ExitCode {
     match Config::read(file).and_then(|config| asked(&config)) {
         Ok(status) => {
             if json {
-                println!("{status:#}");
+                say!("{status:#}");
             } else {
                 print(&status);
             }
@@ -41,9 +41,9 @@ fn asked(config: &Config) -> Result<Value, Vec<Problem>> {
 }
 
 fn print(status: &Value) {
-    println!("{}", harmless(&headline(status)));
+    say!("{}", harmless(&headline(status)));
     for table in tables(status) {
-        println!("{}", table.title.to_lowercase());
+        say!("{}", table.title.to_lowercase());
         print_table(&table);
     }
 }
@@ -70,6 +70,6 @@ fn print_table(table: &Table) {
         for (cell, width) in cells.iter().zip(&widths) {
             line.push_str(&format!("{cell:width$}  "));
         }
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }

@@ -154,7 +154,7 @@ impl Check {
         let issuer = certificates
             .first()
             .ok_or_else(|| wrong(&self.issuer, "holds no certificate"))?;
-        println!("issuer      {}", issuer.subject_text());
+        say!("issuer      {}", issuer.subject_text());
         let Some(base) = &self.base else {
             let crl = self.complete(&self.crl, issuer)?;
             print(&crl);
@@ -167,9 +167,9 @@ impl Check {
                         .map(|_| ())
                 });
                 admitted.map_err(|error| wrong(&self.crl, error))?;
-                println!("it would be accepted, if its dates fit");
+                say!("it would be accepted, if its dates fit");
             } else {
-                println!("it would be accepted, unless one with a higher number already was");
+                say!("it would be accepted, unless one with a higher number already was");
             }
             return Ok(());
         };
@@ -179,8 +179,8 @@ impl Check {
         let delta = delta.map_err(|error| wrong(&self.crl, error))?;
         print(&delta);
         match base.with_delta(delta) {
-            Ok(Overlaid::New(_)) => println!("it would be accepted, if its dates fit"),
-            Ok(Overlaid::Superseded) => println!("the complete CRL holds all of it already"),
+            Ok(Overlaid::New(_)) => say!("it would be accepted, if its dates fit"),
+            Ok(Overlaid::Superseded) => say!("the complete CRL holds all of it already"),
             Err(error) => return Err(wrong(&self.crl, error)),
         }
         Ok(())
@@ -202,20 +202,20 @@ fn read(file: &Path) -> Result<Vec<u8>, Problem> {
 
 fn print(crl: &Facts) {
     let number = crl.number().map(hex::encode);
-    println!("number      {}", number.as_deref().unwrap_or("none"));
-    println!("thisUpdate  {}", crl.this_update());
-    println!("nextUpdate  {}", crl.next_update());
-    println!("covers      {}", crl.scope());
-    println!("entries     {}", crl.len());
+    say!("number      {}", number.as_deref().unwrap_or("none"));
+    say!("thisUpdate  {}", crl.this_update());
+    say!("nextUpdate  {}", crl.next_update());
+    say!("covers      {}", crl.scope());
+    say!("entries     {}", crl.len());
     if crl.duplicates() > 0 {
-        println!("            {} serials stand there again", crl.duplicates());
+        say!("            {} serials stand there again", crl.duplicates());
     }
-    println!("SHA-256     {}", hex::encode(crl.digest()));
+    say!("SHA-256     {}", hex::encode(crl.digest()));
 }
 
 fn refresh(config: &Config) -> Result<(), Vec<Problem>> {
     ask(config, Method::POST, "/crl/refresh")?;
-    println!("asked; every source is looked at now, and the log says what was found");
+    say!("asked; every source is looked at now, and the log says what was found");
     Ok(())
 }
 
@@ -257,7 +257,7 @@ fn reset_mark(config: &Config, issuer: &str, source: Option<&str>) -> Result<(),
         );
         wrong("journal.dir", what)
     })?;
-    println!(
+    say!(
         "asked; the appliance takes it up within a second, or when it starts, and puts it on record"
     );
     Ok(())

@@ -18,16 +18,16 @@ pub fn status(config: &Config, json: bool, ledger: bool) -> Result<bool, Vec<Pro
         vec![Problem::new(&config.file, "admin", what)]
     })?;
     if json {
-        println!("{state:#}");
+        say!("{state:#}");
     }
     let now = wall_clock();
     let mut all_current = true;
     let issuers = state.get("issuers").and_then(Value::as_array);
     for issuer in issuers.into_iter().flatten() {
         if !json {
-            println!("{} ({})", text(issuer, "issuer"), text(issuer, "subject"));
+            say!("{} ({})", text(issuer, "issuer"), text(issuer, "subject"));
             if let Some(issued) = issuer.get("issued").and_then(Value::as_u64) {
-                println!("  {issued} issued serials are known");
+                say!("  {issued} issued serials are known");
             }
         }
         let sources = issuer.get("sources").and_then(Value::as_array);
@@ -42,7 +42,7 @@ pub fn status(config: &Config, json: bool, ledger: bool) -> Result<bool, Vec<Pro
         }
     }
     if ledger && !json {
-        println!("ledger, the newest first:");
+        say!("ledger, the newest first:");
         let entries = state.get("ledger").and_then(Value::as_array);
         for entry in entries.into_iter().flatten() {
             let reason = match entry.get("reason").and_then(Value::as_str) {
@@ -52,7 +52,7 @@ pub fn status(config: &Config, json: bool, ledger: bool) -> Result<bool, Vec<Pro
             let (time, what) = (text(entry, "time"), text(entry, "what"));
             let source = entry.get("source").or(entry.get("issuer"));
             let source = source.and_then(Value::as_str).unwrap_or_default();
-            println!("  {time} {what} {source}{reason}");
+            say!("  {time} {what} {source}{reason}");
         }
     }
     Ok(all_current)
@@ -70,9 +70,9 @@ fn time(of: &Value, name: &str) -> Option<Seconds> {
 
 fn print(source: &Value, now: Seconds) {
     let count = |name: &str| source.get(name).and_then(Value::as_u64).unwrap_or(0);
-    println!("  {} ({})", text(source, "source"), text(source, "kind"));
+    say!("  {} ({})", text(source, "source"), text(source, "kind"));
     if text(source, "place") != text(source, "source") {
-        println!("    looked for at {}", text(source, "place"));
+        say!("    looked for at {}", text(source, "place"));
     }
     match (time(source, "this_update"), time(source, "next_update")) {
         (Some(this), Some(next)) => {
@@ -83,24 +83,24 @@ fn print(source: &Value, now: Seconds) {
             };
             let age = roughly(now.since(this));
             let entries = count("entries");
-            println!(
+            say!(
                 "    number {}, {entries} entries, {age} old, {left}",
                 text(source, "number")
             );
         }
-        _ if text(source, "kind") == "delta" => println!("    none in force"),
-        _ => println!("    NONE YET"),
+        _ if text(source, "kind") == "delta" => say!("    none in force"),
+        _ => say!("    NONE YET"),
     }
     if count("retained") > 0 {
-        println!(
+        say!(
             "    {} more stay revoked though it no longer shows them",
             count("retained")
         );
     }
     if let Some(next) = time(source, "next") {
-        println!("    looked for next in {}", roughly(next.since(now)));
+        say!("    looked for next in {}", roughly(next.since(now)));
     }
     if let Some(error) = source.get("error").and_then(Value::as_str) {
-        println!("    FAILED {} times, last: {error}", count("failures"));
+        say!("    FAILED {} times, last: {error}", count("failures"));
     }
 }

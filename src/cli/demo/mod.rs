@@ -95,7 +95,10 @@ pub fn run(
     };
     super::serve::serve(&prepared.config, |addresses, _| {
         let listen = addresses.public.first().copied().unwrap_or(listen);
-        print!("{}", banner(dir, listen, addresses.admin, &prepared));
+        crate::cli::out::say(format_args!(
+            "{}",
+            banner(dir, listen, addresses.admin, &prepared)
+        ));
     })
 }
 

@@ -44,8 +44,8 @@ impl Archive {
         };
         let moved = archive(&self.dir, &self.to, end)?;
         match moved.as_slice() {
-            [] => println!("no closed segment is to be moved"),
-            [first, ..] => println!(
+            [] => say!("no closed segment is to be moved"),
+            [first, ..] => say!(
                 "{} segments with the records {} to {} are in {} now",
                 moved.len(),
                 first.first,

@@ -60,7 +60,7 @@ impl Prove {
         })?;
         let proof = stored.prove(number, &entry, &key)?.to_string();
         let Some(path) = &self.out else {
-            print!("{proof}");
+            crate::cli::out::say(format_args!("{proof}"));
             return Ok(());
         };
         std::fs::write(path, proof).map_err(|error| JournalCommandError::File {
@@ -68,7 +68,7 @@ impl Prove {
             action: "written",
             error,
         })?;
-        println!("record {number}: proof written to {}", path.display());
+        say!("record {number}: proof written to {}", path.display());
         Ok(())
     }
 }
@@ -120,15 +120,17 @@ impl CheckProof {
                 hex::encode(digest)
             )));
         }
-        println!(
+        say!(
             "proved: the token is record {} of the log `{}`, under the checkpoint of {} records",
-            proof.index, checkpoint.origin, checkpoint.size
+            proof.index,
+            checkpoint.origin,
+            checkpoint.size
         );
         let clock = match proved.bound {
             Some(bound) => format!("at most {} us from UTC", bound.as_micros()),
             None => "by a demo's clock, which nobody vouches for".to_owned(),
         };
-        println!(
+        say!(
             "serial {serial}, genTime {}, {clock}, tsu {}, policy {}",
             time_text(record.time),
             proved.tsu,

@@ -54,7 +54,7 @@ impl Verify {
         report.harms.append(&mut anchors.harms);
         report.notes.append(&mut anchors.notes);
         if self.json {
-            println!("{:#}", as_json(&report));
+            say!("{:#}", as_json(&report));
         } else {
             self.print(&report);
         }
@@ -122,12 +122,12 @@ impl Verify {
 
     fn print(&self, report: &Report) {
         for harm in &report.harms {
-            println!("{harm}");
+            say!("{harm}");
         }
         for note in &report.notes {
-            println!("note: {note}");
+            say!("note: {note}");
         }
-        println!(
+        say!(
             "{}: {} records, {} of them tokens read; {} under the last checkpoint; {} checkpoints hold",
             self.place.dir.display(),
             report.records,

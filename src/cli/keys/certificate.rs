@@ -74,11 +74,11 @@ impl Csr {
                 request: &self.out,
             });
         }
-        println!(
+        say!(
             "wrote {}; have the CA issue the certificate, then:",
             self.out.display()
         );
-        println!(
+        say!(
             "next: gnomon keys install --label {} ... --certificate FILE --to FILE",
             self.name.label
         );
@@ -165,7 +165,7 @@ impl Install {
         if self.json {
             return print_json(&installed);
         }
-        println!(
+        say!(
             "installed {} until {} in {}",
             credential.certificate().subject_text(),
             credential.end(),

@@ -91,7 +91,7 @@ impl List {
 impl Listing {
     fn print(&self, with_keys: bool) -> Result<(), KeysError> {
         for token in &self.tokens {
-            println!(
+            say!(
                 "token `{}`, serial {}, slot {}, {} {}; signs by {}",
                 token.label,
                 token.serial,
@@ -102,11 +102,11 @@ impl Listing {
             );
         }
         if self.tokens.is_empty() {
-            println!("the module has no initialised token");
+            say!("the module has no initialised token");
         } else if !with_keys {
-            println!("name a token and its PIN to see its keys");
+            say!("name a token and its PIN to see its keys");
         } else if self.keys.is_empty() {
-            println!("no private keys; without a PIN none are shown");
+            say!("no private keys; without a PIN none are shown");
         }
         for ListedKey { key, certificates } in &self.keys {
             let secrecy = match (key.sensitive, key.extractable) {
@@ -114,12 +114,14 @@ impl Listing {
                 _ => "CAN LEAVE THE TOKEN",
             };
             let signs = if key.sign { "signs" } else { "does not sign" };
-            println!(
+            say!(
                 "key `{}`, id {}, {}, {secrecy}, {signs}",
-                key.label, key.id, key.kind
+                key.label,
+                key.id,
+                key.kind
             );
             for certificate in certificates {
-                println!("  certificate {}", certificate.display());
+                say!("  certificate {}", certificate.display());
             }
         }
         Ok(())
@@ -158,7 +160,7 @@ impl Test {
                 return Err(KeysError::WrongSignature(key.label));
             }
             if !self.json {
-                println!(
+                say!(
                     "key `{}`, {}: a signature verifies as {algorithm}",
                     key.label,
                     public.kind()
@@ -172,7 +174,7 @@ impl Test {
             for sessions in fewer.chain([most]) {
                 let rate = vault.rate(&key, &public, sessions, TIME)?;
                 if !self.json {
-                    println!("{sessions:4} sessions: {rate:8.0} signatures per second");
+                    say!("{sessions:4} sessions: {rate:8.0} signatures per second");
                 }
                 rates.push(Rate {
                     sessions,

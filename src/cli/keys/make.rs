@@ -91,9 +91,9 @@ impl Generate {
         if self.json {
             return print_json(&made);
         }
-        println!("made key `{}`, id {}, {}", made.label, made.id, made.kind);
-        println!("public key SHA-256 {}", made.public_key_sha256);
-        println!(
+        say!("made key `{}`, id {}, {}", made.label, made.id, made.kind);
+        say!("public key SHA-256 {}", made.public_key_sha256);
+        say!(
             "next: gnomon keys csr --label {} ... --out request.pem",
             made.label
         );
@@ -161,12 +161,12 @@ impl Destroy {
             if self.json {
                 return print_json(&destroyed);
             }
-            println!(
+            say!(
                 "destroyed key `{}`, id {}, {}",
                 destroyed.label, destroyed.id, destroyed.kind
             );
             if let Some(digest) = &destroyed.public_key_sha256 {
-                println!("public key SHA-256 {digest}");
+                say!("public key SHA-256 {digest}");
             }
             Ok(())
         })

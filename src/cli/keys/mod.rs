@@ -248,7 +248,7 @@ fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), KeysError> {
 
 fn print_json(value: &impl Serialize) -> Result<(), KeysError> {
     let text = serde_json::to_string_pretty(value).map_err(|error| usage(&error))?;
-    println!("{text}");
+    say!("{text}");
     Ok(())
 }
 
