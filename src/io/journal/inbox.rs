@@ -5,6 +5,7 @@
 use std::{
     collections::HashSet,
     fs, io,
+    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     process,
 };
@@ -55,14 +56,33 @@ fn put(dir: &Path, content: &Value) -> io::Result<()> {
     // In the order of time, and no two of a name.
     let now = since_1970().as_nanos();
     let file = format!("{FOLDER}/{now:020}-{}.json", process::id());
-    disk.put_durably(&file, content.to_string().as_bytes())
+    let new = format!("{file}.new");
+    disk.write(&new, content.to_string().as_bytes())?;
+    hand_over(dir, &new)?;
+    disk.sync(&new)?;
+    disk.rename(&new, &file)?;
+    disk.sync(&file)
+}
+
+/// Gives the file to the daemon's user, whose the inbox is: root's umask may let nobody else read it.
+fn hand_over(dir: &Path, file: &str) -> io::Result<()> {
+    let inbox = fs::metadata(dir.join(FOLDER))?;
+    let file = dir.join(file);
+    if fs::metadata(&file)?.uid() == inbox.uid() {
+        return Ok(());
+    }
+    match chown(&file, Some(inbox.uid()), Some(inbox.gid())) {
+        // Who is neither root nor that user may still be of its group.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
 }
 
 /// The daemon's side of the inbox.
 #[derive(Debug)]
 pub struct Inbox {
     dir: PathBuf,
-    /// What was put on record but could not be renamed; once is enough.
+    /// What could not be read, or was put on record and could not be renamed; once is enough.
     stuck: HashSet<String>,
 }
 
@@ -85,8 +105,19 @@ impl Inbox {
         names.sort();
         for name in names {
             let path = self.dir.join(FOLDER).join(&name);
-            let content = fs::read(&path).ok();
-            let event = content.and_then(|content| serde_json::from_slice::<Value>(&content).ok());
+            let content = match fs::read(&path) {
+                Ok(content) => content,
+                Err(error) => {
+                    tracing::error!(
+                        code = code::INBOX,
+                        "{}: it cannot be read: {error}; it stays there until the next start",
+                        path.display()
+                    );
+                    self.stuck.insert(name);
+                    continue;
+                }
+            };
+            let event = serde_json::from_slice::<Value>(&content).ok();
             let request = event
                 .as_ref()
                 .and_then(|event| Request::deserialize(event).ok());
@@ -125,5 +156,25 @@ impl Inbox {
             }
         }
         requests
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_root_leaves_is_the_daemons() {
+        let dir = std::env::temp_dir().join(format!("gnomon-inbox-{}", process::id()));
+        let inbox = dir.join(FOLDER);
+        fs::create_dir_all(&inbox).unwrap();
+        // Only root can; to others everything is their own anyway.
+        let _ = chown(&inbox, Some(65_534), Some(65_534));
+        ask(&dir, &Request::ResetClock).unwrap();
+        let files: Vec<_> = fs::read_dir(&inbox).unwrap().map(Result::unwrap).collect();
+        assert_eq!(files.len(), 1);
+        let (file, inbox) = (files[0].metadata().unwrap(), fs::metadata(&inbox).unwrap());
+        assert_eq!((file.uid(), file.gid()), (inbox.uid(), inbox.gid()));
+        fs::remove_dir_all(&dir).unwrap();
     }
 }
