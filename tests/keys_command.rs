@@ -276,13 +276,13 @@ fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
             "--label",
             "one",
             "--subject",
-            "nonsense",
+            "CN=x, O=y",
             "--for",
             "tsu",
             "--out",
             &request,
         ],
-        "--subject",
+        "--subject `CN=x, O=y`: no name as RFC 4514 has it",
     );
     assert!(!bench.dir.join("request.pem").exists());
     // A certificate of another key, and one for another use.

@@ -54,7 +54,13 @@ impl Csr {
     pub fn run(&self) -> Result<(), KeysError> {
         let subject = RdnSequence::from_str(&self.subject)
             .and_then(|name| name.to_der())
-            .map_err(|error| usage(&format!("--subject `{}`: {error}", self.subject)))?;
+            .map_err(|error| {
+                usage(&format!(
+                    "--subject `{}`: no name as RFC 4514 has it ({error}); write one such as \"CN=TSU 1,O=Example,C=DE\", \
+                     without slashes, and without a blank behind a comma",
+                    self.subject
+                ))
+            })?;
         let request = self.place.with_vault(|vault| {
             let key = self.name.find(vault)?;
             let public = vault.public_key(&key)?;
