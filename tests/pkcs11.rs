@@ -502,6 +502,12 @@ fn what_is_wrong_with_a_token_is_said_and_a_wrong_pin_is_tried_once() {
             format!("module = \"{module}\", label = \"x\", pin_file = \"pin\""),
             "no token; name it",
         ),
+        (
+            format!(
+                "module = \"{module}\", token = \"gnomon\", label = \"x\", pin_file = \"pin\", pin_env = \"PIN\""
+            ),
+            "several of pin_file, pin_credential and pin_env",
+        ),
     ] {
         let _ = fs::remove_file(format!("{}.calls", token.control));
         let file = dir.path("wrong.toml");
@@ -524,6 +530,43 @@ fn what_is_wrong_with_a_token_is_said_and_a_wrong_pin_is_tried_once() {
         assert!(
             !said.contains("9999") && !said.contains("1234"),
             "no PIN in a message: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_start_that_fails_at_the_device_is_one_that_may_go_well_the_next_time() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let token = Token::new(&dir);
+    token.import(&dir, "tsu-ecdsa", "01");
+    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    fs::write(dir.join("wrong-pin"), "9999\n").unwrap();
+    run("chmod", &["600", &dir.path("wrong-pin")]);
+    let start = |order: &str, token_name: &str, pin: &str| {
+        token.order(order);
+        let key = format!(
+            "key = {{ module = \"{}\", token = \"{token_name}\", label = \"tsu-ecdsa\", pin_file = \"{pin}\", \
+             deadline = \"200ms\" }}",
+            faulty().display()
+        );
+        let config = config.replacen("key = \"tsu-ecdsa.key\"", &key, 1);
+        fs::write(dir.join("gnomon.toml"), config).unwrap();
+        let command = gnomon(&["serve", "--config", &dir.path("gnomon.toml")]);
+        let output = token.around(command).output().unwrap();
+        (output.status.code().unwrap(), text(&output))
+    };
+    for (order, token_name, pin, status, expected) in [
+        // CKR_TOKEN_NOT_PRESENT, and a token that nobody sees.
+        ("fail-open 224", "gnomon", "pin", 1, "TokenNotPresent"),
+        ("", "elsewhere", "pin", 1, "no such token"),
+        ("hang", "gnomon", "pin", 1, "does not come back"),
+        ("", "gnomon", "wrong-pin", 78, "the PIN was refused"),
+    ] {
+        let said = start(order, token_name, pin);
+        assert!(
+            said.0 == status && said.1.contains(expected),
+            "{order}: {said:?}"
         );
     }
 }

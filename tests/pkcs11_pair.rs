@@ -137,3 +137,29 @@ fn a_token_that_hangs_keeps_no_session_of_the_other_closed() {
         (serving == 2.0).then_some(())
     });
 }
+
+#[test]
+fn a_token_that_hangs_at_the_start_is_left_to_the_other() {
+    let dir = Folder::new();
+    prepare(&dir);
+    let token = Token::new(&dir);
+    token.init("second");
+    token.import(&dir, "tsu-ecdsa", "01");
+    token.import_to("second", &dir, "tsu-ecdsa", "01");
+    let (first, second) = (slot(&token, "gnomon"), slot(&token, "second"));
+    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+    let key = format!(
+        "key = {{ module = \"{}\", slot = [{first}, {second}], label = \"tsu-ecdsa\", pin_file = \"pin\", sessions = 1, \
+         deadline = \"300ms\" }}",
+        faulty().display()
+    );
+    token.order(&format!("hang-open {second}"));
+    let gnomon = token.serve(dir, &config.replacen("key = \"tsu-ecdsa.key\"", &key, 1));
+    let (_, body) = timestamp_query(&gnomon.dir);
+    let response = gnomon.post("/tsa/ecdsa", "", &body);
+    assert_eq!(response.body.get(4..9), Some(&[0x30, 3, 2, 1, 0][..]));
+    let serving = || gnomon.metric(&["gnomon_pkcs11_sessions_serving", "tsa", "ecdsa"]);
+    assert_eq!(serving(), 1.0);
+    token.order("");
+    wait_for("both", || (serving() == 2.0).then_some(()));
+}

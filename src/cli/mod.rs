@@ -62,7 +62,7 @@ enum Command {
     ///
     /// The exit status is 0 after SIGTERM and SIGINT; 78 where the start fails until somebody mends what is wrong: the
     /// configuration, a certificate, a PIN; and 1 where it may go well the next time: a port or the journal is held by
-    /// another process.
+    /// another process, a token is away.
     Serve {
         /// The configuration file (TOML).
         #[arg(long)]

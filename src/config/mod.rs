@@ -287,6 +287,8 @@ pub enum TokenName {
 pub enum PinSource {
     /// None is needed.
     None,
+    /// It is not known which of them is meant; refused.
+    Several,
     /// The first line of a file that only its owner can read.
     File(PathBuf),
     /// A systemd credential (LoadCredential=).

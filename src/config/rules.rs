@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use super::{Config, KeyConfig, KeyPlace, Problem, access};
+use super::{Config, KeyConfig, KeyPlace, PinSource, Problem, access};
 use crate::wire::algorithm::DigestAlgorithm;
 
 /// The least that a segment of the journal may be limited to.
@@ -200,6 +200,12 @@ fn check_key(key: &KeyConfig, field: &str, wrong: &mut impl FnMut(String, &str))
         wrong(
             field.into(),
             "no token; name it by token, token_serial or slot",
+        );
+    }
+    if key.pin == PinSource::Several {
+        wrong(
+            field.into(),
+            "several of pin_file, pin_credential and pin_env; keep the one that has the PIN",
         );
     }
     if key.label.is_none() && key.id.is_none() {

@@ -261,8 +261,10 @@ struct TokenKeySpec {
     token: Option<String>,
     #[serde(default)]
     tokens: Vec<String>,
-    token_serial: Option<String>,
-    slot: Option<u64>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    token_serial: Vec<String>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    slot: Vec<u64>,
     label: Option<String>,
     #[serde(default, deserialize_with = "hexadecimal")]
     id: Option<Vec<u8>>,
@@ -273,6 +275,21 @@ struct TokenKeySpec {
     queue: Option<usize>,
     deadline: Option<Span>,
     verify_signatures: Option<bool>,
+}
+
+fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given<T> {
+        One(T),
+        Many(Vec<T>),
+    }
+    Given::deserialize(deserializer).map(|given| match given {
+        Given::One(one) => vec![one],
+        Given::Many(many) => many,
+    })
 }
 
 impl KeySpec {
@@ -286,16 +303,17 @@ impl KeySpec {
                     .chain(token.tokens)
                     .map(TokenName::Label);
                 let pin = match (token.pin_file, token.pin_credential, token.pin_env) {
-                    (Some(file), ..) => PinSource::File(base.join(file)),
-                    (None, Some(name), _) => PinSource::Credential(name),
-                    (None, None, Some(name)) => PinSource::Environment(name),
                     (None, None, None) => PinSource::None,
+                    (Some(file), None, None) => PinSource::File(base.join(file)),
+                    (None, Some(name), None) => PinSource::Credential(name),
+                    (None, None, Some(name)) => PinSource::Environment(name),
+                    _ => PinSource::Several,
                 };
                 KeyPlace::Token(TokenKeyConfig {
                     module: base.join(token.module),
                     tokens: labels
-                        .chain(token.token_serial.map(TokenName::Serial))
-                        .chain(token.slot.map(TokenName::Slot))
+                        .chain(token.token_serial.into_iter().map(TokenName::Serial))
+                        .chain(token.slot.into_iter().map(TokenName::Slot))
                         .collect(),
                     label: token.label,
                     id: token.id,

@@ -28,7 +28,7 @@ use crate::{
         },
         http_client,
         kernel_clock::{DemoClock, KernelClock},
-        pkcs11::{self, Modules, is_same_pin},
+        pkcs11::{self, Modules, Pkcs11Error, is_same_pin},
         softkey,
         wall_clock::wall_clock,
     },
@@ -457,7 +457,7 @@ impl Assembly<'_> {
                         let signer = pkcs11::open(modules, &token, public, key.signature);
                         TokenKey {
                             config: key.clone(),
-                            signer: self.take(field, signer)?,
+                            signer: self.take_signer(field, signer)?,
                             pin: token.pin,
                         }
                     }
@@ -467,6 +467,21 @@ impl Assembly<'_> {
                 Some(signer)
             }
         }
+    }
+
+    fn take_signer(
+        &mut self,
+        field: &str,
+        signer: Result<Arc<dyn Signer>, Pkcs11Error>,
+    ) -> Option<Arc<dyn Signer>> {
+        let wrong = |error: Pkcs11Error| {
+            let problem = Problem::new(&self.config.file, field, &error);
+            self.problems.push(match error.may_pass() {
+                true => problem.that_may_pass(),
+                false => problem,
+            });
+        };
+        signer.map_err(wrong).ok()
     }
 
     /// The first certificate of a file; more may follow, as in the files that CAs hand out.

@@ -34,6 +34,7 @@ pub fn key_on_token(key: &TokenKeyConfig) -> Result<KeyOnToken, String> {
 pub fn pin(source: &PinSource) -> Result<Option<AuthPin>, String> {
     match source {
         PinSource::None => Ok(None),
+        PinSource::Several => Err("several places are named for the PIN; keep one".into()),
         PinSource::File(path) => {
             let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error))?;
             let mode = metadata.permissions().mode();

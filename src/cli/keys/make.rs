@@ -163,7 +163,9 @@ impl Destroy {
             }
             say!(
                 "destroyed key `{}`, id {}, {}",
-                destroyed.label, destroyed.id, destroyed.kind
+                destroyed.label,
+                destroyed.id,
+                destroyed.kind
             );
             if let Some(digest) = &destroyed.public_key_sha256 {
                 say!("public key SHA-256 {digest}");

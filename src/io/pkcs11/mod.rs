@@ -9,9 +9,14 @@ mod scheme;
 mod sessions;
 mod worker;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
-use cryptoki::{error::Error, types::AuthPin};
+use cryptoki::{context::Function, error::Error, types::AuthPin};
 
 use super::{
     jobs::{GivenUp, Jobs},
@@ -27,6 +32,10 @@ use sessions::Sessions;
 use worker::Worker;
 
 pub use module::{Module, Modules, same as is_same_pin};
+
+/// Of a token until a key has signed for the first time: its slot, the login, a session, the search, the signature. Each may
+/// take as long as a signature.
+const CALLS: u32 = 5;
 
 /// Which token of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +105,29 @@ pub enum Pkcs11Error {
     },
     #[error("{choice}: {}", said(.error))]
     Device { choice: TokenChoice, error: Error },
+    #[error(
+        "{choice}: does not come back from its calls, {} s after it was first called", .time.as_secs()
+    )]
+    Hangs { choice: TokenChoice, time: Duration },
     #[error("the threads that sign cannot be started: {0}")]
     Threads(std::io::Error),
+}
+
+impl Pkcs11Error {
+    /// Whether another attempt may go well although nobody has mended anything, and costs nothing: where the login fails,
+    /// the next one may be the last that the token allows, since some call a wrong PIN by codes of their own.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::NoToken(_) | Self::Hangs { .. } | Self::Threads(_) => true,
+            Self::Module { error, .. } => matches!(error, Error::Pkcs11(..)),
+            Self::Device { error, .. } => !matches!(error, Error::Pkcs11(_, Function::Login)),
+            Self::PinRefused(_)
+            | Self::NoKey { .. }
+            | Self::SeveralKeys { .. }
+            | Self::WrongKey { .. }
+            | Self::WrongAlgorithm { .. } => false,
+        }
+    }
 }
 
 /// An error of the library in few words: the function and the code by their names in the standard.
@@ -133,10 +163,14 @@ pub fn open(
             sessions: Arc::clone(&sessions),
             voice: Arc::default(),
         };
-        match worker.prove() {
+        match prove(&worker) {
             Ok(()) => works = true,
             // It may come, or come back; what else is wrong is the operator's to mend.
-            Err(error @ (Pkcs11Error::NoToken(_) | Pkcs11Error::Device { .. })) => {
+            Err(
+                error @ (Pkcs11Error::NoToken(_)
+                | Pkcs11Error::Device { .. }
+                | Pkcs11Error::Hangs { .. }),
+            ) => {
                 away.get_or_insert(error);
             }
             Err(error) => return Err(error),
@@ -164,6 +198,22 @@ pub fn open(
             .map_err(Pkcs11Error::Threads)?;
     }
     Ok(device)
+}
+
+/// Proves the key on a thread of its own, which is left behind where the token does not come back.
+fn prove(worker: &Worker) -> Result<(), Pkcs11Error> {
+    let (own, choice) = (worker.clone(), worker.choice.clone());
+    let time = worker.key.deadline.saturating_mul(CALLS);
+    let (told, proved) = mpsc::sync_channel(1);
+    std::thread::Builder::new()
+        .name("hsm-proof".into())
+        .spawn(move || {
+            let _ = told.send(own.prove());
+        })
+        .map_err(Pkcs11Error::Threads)?;
+    proved
+        .recv_timeout(time)
+        .unwrap_or(Err(Pkcs11Error::Hangs { choice, time }))
 }
 
 /// A key behind sessions.
