@@ -28,7 +28,7 @@ use crate::{
             own_names::OwnNames,
             request_log::RequestLog,
         },
-        metrics::ConnectionMetrics,
+        metrics::{ConnectionMetrics, Metrics},
         pkcs11::Modules,
     },
     ocsp::issuer::Issuers,
@@ -133,11 +133,7 @@ impl Generation {
     }
 
     /// What clients may take, and what the operator may.
-    pub fn limits(
-        &self,
-        figures: ConnectionMetrics,
-        hidden: ConnectionMetrics,
-    ) -> [ListenerLimits; 2] {
+    pub fn limits(&self, metrics: &Metrics, hidden: ConnectionMetrics) -> [ListenerLimits; 2] {
         let http = &self.config.http;
         let room = descriptors::room(http.connections);
         if let Some(caution) = &room.caution {
@@ -149,7 +145,9 @@ impl Generation {
             connections: room.connections,
             grace: http.grace,
             proxies: http.proxy_protocol_from.as_slice().into(),
-            figures,
+            figures: metrics.connections(),
+            handshakes: metrics.handshakes("tls"),
+            requests: self.public.requests.clone(),
         };
         // The operator's side asks little and must answer when the public side is full.
         let operator = ListenerLimits {
@@ -157,6 +155,8 @@ impl Generation {
             grace: Duration::from_secs(1),
             proxies: Arc::default(),
             figures: hidden,
+            handshakes: metrics.handshakes("admin"),
+            requests: None,
             ..limits.clone()
         };
         [limits, operator]

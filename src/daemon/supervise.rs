@@ -308,8 +308,8 @@ impl Standing {
         running.staple()?;
         running.anchor(anchor)?;
         running.refresh()?;
-        let figures = running.world.metrics.connections();
-        let limits = running.generation.limits(figures, hidden.clone());
+        let metrics = &running.world.metrics;
+        let limits = running.generation.limits(metrics, hidden.clone());
         let started = Instant::now();
         let operator = running.operator(started);
         Ok(Self {
@@ -342,8 +342,8 @@ impl Standing {
 
     /// Answers by the generation that is in `running` from now on.
     pub fn swap(&self, running: &Running) {
-        let figures = running.world.metrics.connections();
-        let limits = running.generation.limits(figures, self.hidden.clone());
+        let metrics = &running.world.metrics;
+        let limits = running.generation.limits(metrics, self.hidden.clone());
         for (place, new) in self.limits.iter().zip(limits) {
             place.store(Arc::new(new));
         }
@@ -389,7 +389,7 @@ impl Running {
             match (new, &followed) {
                 (Some(new), Some((old, _))) => old.become_like(&new),
                 (Some(new), None) => {
-                    metrics.show_tls().map_err(io::Error::other)?;
+                    metrics.show_tls(section).map_err(io::Error::other)?;
                     let (identity, metrics) = (Arc::clone(&new), Arc::clone(metrics));
                     let follower = renewal::Follower::begin(section, identity, metrics)?;
                     *followed = Some((new, follower));

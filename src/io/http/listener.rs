@@ -5,7 +5,7 @@
 use std::{
     future::Future,
     io,
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -30,10 +30,17 @@ use super::{
     full::Refusals,
     peer::{Door, Peer},
     proxy_protocol,
+    request_log::RequestLog,
     timed_stream::TimedStream,
-    tls::{H2, Identity, handshake},
+    tls::{
+        H2, Identity,
+        handshake::{self, Failed},
+    },
 };
-use crate::{io::metrics::ConnectionMetrics, service::code};
+use crate::{
+    io::metrics::{ConnectionMetrics, HandshakeFailure, HandshakeMetrics},
+    service::code,
+};
 
 /// A socket that clients connect to.
 #[derive(Debug)]
@@ -70,6 +77,25 @@ pub struct ListenerLimits {
     pub proxies: Arc<[IpNet]>,
     /// Where connections are counted.
     pub figures: ConnectionMetrics,
+    /// Where TLS handshakes are counted that fail.
+    pub handshakes: HandshakeMetrics,
+    /// Where clients' certificates are told that are refused.
+    pub requests: Option<Arc<RequestLog>>,
+}
+
+impl ListenerLimits {
+    /// A handshake has failed.
+    fn failed(&self, client: IpAddr, failed: &Failed) {
+        self.handshakes.failed(failed.reason);
+        let (reason, error) = (failed.reason.label(), failed.error.as_ref());
+        let error = error.map(tracing::field::display);
+        tracing::debug!(%client, reason, error, "a TLS handshake failed");
+        if failed.reason == HandshakeFailure::ClientCertificate
+            && let Some(log) = &self.requests
+        {
+            log.handshake(client, reason, failed.error.as_ref());
+        }
+    }
 }
 
 /// The threads that serve; [`Workers::stop`] ends them.
@@ -275,7 +301,10 @@ where
             accepted = Box::pin(handshake::accept(stream, &tls, header_time)) => accepted,
             () = parting(&mut stopping) => return,
         };
-        let Some(stream) = accepted else { return };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(failed) => return self.limits.load().failed(peer.address, &failed),
+        };
         let shown = stream.get_ref().1.peer_certificates();
         peer.certificate = shown.and_then(|chain| tls.client(chain));
         // A connection outlives renewals; it need not hold on to what it began with.

@@ -2,6 +2,7 @@
 //! answered and how fast; no header, no query and no body. Over so many lines a second requests are only counted.
 
 use std::{
+    io,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -77,6 +78,19 @@ impl RequestLog {
             start: Instant::now(),
             has_line: false,
         }))
+    }
+
+    /// Somebody asked for a connection, and did not come to ask for more. To be called where tokio runs.
+    pub fn handshake(self: &Arc<Self>, client: IpAddr, reason: &str, error: Option<&io::Error>) {
+        if self.admits() {
+            tracing::info!(
+                target: REQUESTS,
+                %client,
+                outcome = reason,
+                error = error.map(tracing::field::display),
+                "TLS handshake failed"
+            );
+        }
     }
 
     fn admits(self: &Arc<Self>) -> bool {

@@ -4,6 +4,7 @@
 pub mod clock;
 mod connections;
 mod crl;
+mod handshakes;
 mod journal;
 mod keys;
 mod process;
@@ -34,6 +35,7 @@ use crate::{
 use clock::ClockMetrics;
 pub use connections::ConnectionMetrics;
 use crl::CrlMetrics;
+pub use handshakes::{HandshakeFailure, HandshakeMetrics};
 use journal::JournalMetrics;
 use keys::KeyMetrics;
 use process::ProcessMetrics;
@@ -62,6 +64,7 @@ pub struct Metrics {
     issued_pushes: IntCounterVec,
     tls_end: IntGaugeVec,
     staple_end: IntGauge,
+    failed_handshakes: IntCounterVec,
     time_stamp_seconds: Histogram,
     status_seconds: Histogram,
     reloads: ReloadMetrics,
@@ -179,6 +182,7 @@ impl Metrics {
                 ),
                 &["listener"],
             )?,
+            failed_handshakes: handshakes::counters()?,
             sealed: statuses.with_label_values(&["sealed"]),
             statuses,
             refreshed: {
@@ -243,12 +247,25 @@ impl Metrics {
         self.connections.clone()
     }
 
-    /// From now on there is the end of the certificate for TLS.
-    pub fn show_tls(&self) -> Result<(), prometheus::Error> {
-        match self.registry.register(Box::new(self.tls_end.clone())) {
-            Err(prometheus::Error::AlreadyReg) => Ok(()),
-            registered => registered,
+    /// Where the failed handshakes of a listener (`tls`, `admin`) are counted.
+    pub fn handshakes(&self, listener: &'static str) -> HandshakeMetrics {
+        HandshakeMetrics::new(&self.failed_handshakes, listener)
+    }
+
+    /// From now on there is TLS at this listener: the end of its certificate, and handshakes.
+    pub fn show_tls(&self, listener: &'static str) -> Result<(), prometheus::Error> {
+        self.handshakes(listener).start_at_zero();
+        let handshakes = Box::new(self.failed_handshakes.clone());
+        for shown in [
+            self.registry.register(Box::new(self.tls_end.clone())),
+            self.registry.register(handshakes),
+        ] {
+            match shown {
+                Err(prometheus::Error::AlreadyReg) => {}
+                registered => registered?,
+            }
         }
+        Ok(())
     }
 
     /// From now on there is the end of what is stapled to it, or no longer.
