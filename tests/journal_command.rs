@@ -3,13 +3,20 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt, symlink},
+        process::CommandExt,
+    },
+    path::Path,
+};
 
 use serde_json::Value;
 use support::{
-    Gnomon, fails, http, python_script, python_tool, run,
+    Gnomon, fails, http, python_script, python_tool, run, said,
     stamps::{Stamp, checkpoint, export, post, query, reference, verify},
-    wait_for,
+    text, wait_for,
 };
 
 const GNOMON: &str = env!("CARGO_BIN_EXE_gnomon");
@@ -306,6 +313,77 @@ fn archived_segments_stay_verifiable_and_the_journal_goes_on() {
         !holds && report["harms"][0]["kind"] == "damaged",
         "{report:#}"
     );
+}
+
+#[test]
+fn what_root_archives_is_the_daemons() {
+    const NOBODY: u32 = 65_534;
+    let gnomon = serve("");
+    stamp(&gnomon, 350);
+    let middle = run("date", &["-u", "+%Y-%m-%dT%H:%M:%S.%NZ"]);
+    stamp(&gnomon, 350);
+    wait_for_checkpoint(&gnomon.dir.join("journal"));
+    gnomon.signal("TERM");
+    let (_, dir) = gnomon.ended();
+    let owner = |name: &str| {
+        let metadata = fs::symlink_metadata(dir.join(name)).unwrap();
+        (metadata.uid(), metadata.gid())
+    };
+    if owner("journal").0 != 0 {
+        return eprintln!("left out: only root can give files away");
+    }
+    let (source, archive) = (dir.path("journal"), dir.path("new/archive"));
+    run("chown", &["-R", "65534:65534", &source]);
+    // As on hardened hosts.
+    let as_root = |to: &str| {
+        let line = "umask 077; exec \"$0\" journal archive \"$1\" --to \"$2\" --before \"$3\"";
+        said("sh", &["-c", line, GNOMON, &source, to, middle.trim()])
+    };
+    // What the daemon's user has put there leads root to no other file.
+    let precious = dir.join("precious");
+    fs::write(&precious, "precious").unwrap();
+    for name in ["archived.lock", "archived.new"] {
+        let link = dir.join("journal").join(name);
+        symlink(&precious, &link).unwrap();
+        let said = as_root(&archive);
+        assert!(said.contains("journal/archived"), "{name}: {said}");
+        fs::remove_file(&link).unwrap();
+        fs::hard_link(&precious, &link).unwrap();
+        as_root(&archive);
+        fs::remove_file(&link).unwrap();
+        assert_eq!(owner("precious").0, 0, "{name}");
+    }
+    let said = as_root(&archive);
+    assert!(said.contains("are in"), "{said}");
+    let copies = fs::read_dir(&archive).unwrap();
+    let copies: Vec<_> = copies.map(|entry| entry.unwrap().path()).collect();
+    let made = [
+        "journal/archived",
+        "journal/archived.lock",
+        "new",
+        "new/archive",
+    ];
+    let copies = copies.iter().map(|path| path.to_str().unwrap());
+    for path in made.into_iter().chain(copies) {
+        assert_eq!(owner(path), (NOBODY, NOBODY), "{path}");
+    }
+    let as_nobody = |arguments: &[&str]| {
+        let mut command = support::gnomon(&[&["journal"], arguments].concat());
+        let output = command.uid(NOBODY).gid(NOBODY).output().unwrap();
+        let said = text(&output);
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    as_nobody(&["verify", &source, "--archive", &archive]);
+    let said = as_nobody(&["archive", &source, "--to", &archive]);
+    assert!(said.contains("are in"), "{said}");
+    as_nobody(&["verify", &source, "--archive", &archive]);
+    // What an earlier gnomon has left is put right.
+    let list = dir.path("journal/archived");
+    run("chown", &["0:0", &list]);
+    run("chmod", &["600", &list]);
+    as_root(&archive);
+    as_nobody(&["verify", &source, "--archive", &archive]);
 }
 
 #[test]

@@ -9,10 +9,10 @@ use std::{
 };
 
 use aws_lc_rs::digest::{self, SHA256};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::{
-    disk::{Disk, Folder},
+    disk::{Disk, Folder, hand_over, open_itself},
     segments,
 };
 use crate::audit::tree::Hash;
@@ -79,19 +79,33 @@ pub fn read(dir: &Path) -> Result<Vec<Archived>, ArchiveError> {
 /// Moves closed segments whose records all have numbers under `before` from the journal in `dir` to the folder
 /// `to`, the oldest first, and gives what was moved. The daemon may run meanwhile: it writes the last segment
 /// alone, which stays. A segment is gone only when its copy and its line in the list are durable.
+///
+/// Root may say so too: what is left in the journal is its user's, and so is `to` where it was not there; a copy is
+/// theirs whose `to` is.
 pub fn archive(dir: &Path, to: &Path, before: u64) -> Result<Vec<Archived>, ArchiveError> {
     let absolute = |path: &Path| fs::canonicalize(path).map_err(failed(path));
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let made: Vec<_> = to.ancestors().take_while(is_missing).collect();
     fs::create_dir_all(to).map_err(failed(to))?;
     if absolute(to)?.starts_with(absolute(dir)?) {
         return Err(ArchiveError::Inside(to.to_owned()));
     }
+    for folder in made {
+        hand_over(folder, dir).map_err(failed(folder))?;
+    }
     let path = dir.join("archived.lock");
-    let lock = fs::File::create(&path).map_err(failed(&path))?;
+    let lock = open_itself(&path, OFlags::RDWR | OFlags::CREATE).map_err(failed(&path))?;
+    hand_over(&path, dir).map_err(failed(&path))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| ArchiveError::Held(path.clone()))?;
     let (journal, target) = (Folder::new(dir), Folder::new(to));
     let folder = dir.join(segments::FOLDER);
     let firsts = segments::firsts(&journal).map_err(failed(&folder))?;
+    let list = dir.join(LIST);
+    if list.exists() {
+        // Root may have left it before this was seen to.
+        hand_over(&list, dir).map_err(failed(&list))?;
+    }
     let mut listed = read(dir)?;
     let mut moved = Vec::new();
     for (first, end) in firsts.iter().copied().zip(firsts.iter().copied().skip(1)) {
@@ -106,6 +120,7 @@ pub fn archive(dir: &Path, to: &Path, before: u64) -> Result<Vec<Archived>, Arch
         if !copy.exists() {
             let part = to.join(format!("{file_name}.new"));
             fs::copy(&source, &part).map_err(failed(&part))?;
+            hand_over(&part, to).map_err(failed(&part))?;
             fs::rename(&part, &copy).map_err(failed(&copy))?;
         }
         target.sync(&file_name).map_err(failed(&copy))?;
@@ -118,9 +133,8 @@ pub fn archive(dir: &Path, to: &Path, before: u64) -> Result<Vec<Archived>, Arch
             let lines = listed.iter().map(|Archived { first, end, digest }| {
                 format!("{first} {end} {}\n", hex::encode(digest))
             });
-            let list = dir.join(LIST);
             journal
-                .put_durably(LIST, lines.collect::<String>().as_bytes())
+                .hand_in(LIST, lines.collect::<String>().as_bytes())
                 .map_err(failed(&list))?;
         }
         fs::remove_file(&source).map_err(failed(&source))?;

@@ -4,10 +4,12 @@
 use std::{
     fmt,
     fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::FileExt,
+    io::{self, Write},
+    os::unix::fs::{FileExt, MetadataExt, fchown},
     path::{Path, PathBuf},
 };
+
+use rustix::fs::{Mode, OFlags};
 
 /// A folder of files. What was written is durable only after a sync that says so.
 pub trait Disk: Send + Sync + fmt::Debug {
@@ -82,9 +84,46 @@ pub fn sync_name(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Gives what was made at `path` to the user whose `folder` is, as far as we may: root's umask may let nobody else read it.
+pub fn hand_over(path: &Path, folder: &Path) -> io::Result<()> {
+    let owner = fs::metadata(folder)?;
+    if fs::symlink_metadata(path)?.uid() == owner.uid() {
+        return Ok(());
+    }
+    let given = open_itself(path, OFlags::RDONLY | OFlags::NONBLOCK).and_then(|file| {
+        let metadata = file.metadata()?;
+        if metadata.is_file() && metadata.nlink() > 1 {
+            return Err(io::Error::other("it has other names, too"));
+        }
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))
+    });
+    match given {
+        // Who is neither root nor that user may still be of its group.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
+}
+
+/// Opens no other file by a link: root writes to folders of the daemon's user, who is not to get at more by that.
+pub fn open_itself(path: &Path, how: OFlags) -> io::Result<File> {
+    let how = how | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, how, Mode::from_raw_mode(0o666))?.into())
+}
+
 impl Folder {
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())
+    }
+
+    /// Puts a whole file in place durably, for the user whose the folder is that it lies in, whoever we are.
+    pub fn hand_in(&self, name: &str, octets: &[u8]) -> io::Result<()> {
+        let new = format!("{name}.new");
+        self.write(&new, octets)?;
+        let path = self.at(&new)?;
+        hand_over(&path, path.parent().unwrap_or(&self.0))?;
+        self.sync(&new)?;
+        self.rename(&new, name)?;
+        self.sync(name)
     }
 
     fn at(&self, name: &str) -> io::Result<PathBuf> {
@@ -122,7 +161,8 @@ impl Disk for Folder {
     }
 
     fn write(&self, name: &str, octets: &[u8]) -> io::Result<()> {
-        fs::write(self.at(name)?, octets)
+        let how = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        open_itself(&self.at(name)?, how)?.write_all(octets)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

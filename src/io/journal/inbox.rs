@@ -5,7 +5,6 @@
 use std::{
     collections::HashSet,
     fs, io,
-    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     process,
 };
@@ -56,26 +55,7 @@ fn put(dir: &Path, content: &Value) -> io::Result<()> {
     // In the order of time, and no two of a name.
     let now = since_1970().as_nanos();
     let file = format!("{FOLDER}/{now:020}-{}.json", process::id());
-    let new = format!("{file}.new");
-    disk.write(&new, content.to_string().as_bytes())?;
-    hand_over(dir, &new)?;
-    disk.sync(&new)?;
-    disk.rename(&new, &file)?;
-    disk.sync(&file)
-}
-
-/// Gives the file to the daemon's user, whose the inbox is: root's umask may let nobody else read it.
-fn hand_over(dir: &Path, file: &str) -> io::Result<()> {
-    let inbox = fs::metadata(dir.join(FOLDER))?;
-    let file = dir.join(file);
-    if fs::metadata(&file)?.uid() == inbox.uid() {
-        return Ok(());
-    }
-    match chown(&file, Some(inbox.uid()), Some(inbox.gid())) {
-        // Who is neither root nor that user may still be of its group.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        done => done,
-    }
+    disk.hand_in(&file, content.to_string().as_bytes())
 }
 
 /// The daemon's side of the inbox.
@@ -161,6 +141,8 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt, chown};
+
     use super::*;
 
     #[test]
