@@ -83,13 +83,15 @@ impl List {
         if self.json {
             print_json(&listing)
         } else {
-            listing.print(self.place.choice().is_some())
+            let (with_keys, pin) = (self.place.choice().is_some(), self.place.pin()?);
+            listing.print(with_keys, pin.is_some());
+            Ok(())
         }
     }
 }
 
 impl Listing {
-    fn print(&self, with_keys: bool) -> Result<(), KeysError> {
+    fn print(&self, with_keys: bool, with_pin: bool) {
         for token in &self.tokens {
             say!(
                 "token `{}`, serial {}, slot {}, {} {}; signs by {}",
@@ -106,7 +108,10 @@ impl Listing {
         } else if !with_keys {
             say!("name a token and its PIN to see its keys");
         } else if self.keys.is_empty() {
-            say!("no private keys; without a PIN none are shown");
+            match with_pin {
+                true => say!("no private keys"),
+                false => say!("no private keys; without a PIN none are shown"),
+            }
         }
         for ListedKey { key, certificates } in &self.keys {
             let secrecy = match (key.sensitive, key.extractable) {
@@ -124,7 +129,6 @@ impl Listing {
                 say!("  certificate {}", certificate.display());
             }
         }
-        Ok(())
     }
 }
 
