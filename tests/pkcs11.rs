@@ -543,10 +543,10 @@ fn a_start_that_fails_at_the_device_is_one_that_may_go_well_the_next_time() {
     let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
     fs::write(dir.join("wrong-pin"), "9999\n").unwrap();
     run("chmod", &["600", &dir.path("wrong-pin")]);
-    let start = |order: &str, token_name: &str, pin: &str| {
+    let start = |order: &str, tokens: &str, pin: &str| {
         token.order(order);
         let key = format!(
-            "key = {{ module = \"{}\", token = \"{token_name}\", label = \"tsu-ecdsa\", pin_file = \"{pin}\", \
+            "key = {{ module = \"{}\", tokens = [{tokens}], label = \"tsu-ecdsa\", pin_file = \"{pin}\", \
              deadline = \"200ms\" }}",
             faulty().display()
         );
@@ -556,14 +556,20 @@ fn a_start_that_fails_at_the_device_is_one_that_may_go_well_the_next_time() {
         let output = token.around(command).output().unwrap();
         (output.status.code().unwrap(), text(&output))
     };
-    for (order, token_name, pin, status, expected) in [
+    let (here, away) = ("\"gnomon\"", "\"elsewhere\"");
+    let (here_first, away_first) = (format!("{here}, {away}"), format!("{away}, {here}"));
+    for (order, tokens, pin, status, expected) in [
         // CKR_TOKEN_NOT_PRESENT, and a token that nobody sees.
-        ("fail-open 224", "gnomon", "pin", 1, "TokenNotPresent"),
-        ("", "elsewhere", "pin", 1, "no such token"),
-        ("hang", "gnomon", "pin", 1, "does not come back"),
-        ("", "gnomon", "wrong-pin", 78, "the PIN was refused"),
+        ("fail-open 224", here, "pin", 1, "TokenNotPresent"),
+        ("", away, "pin", 1, "no such token"),
+        ("hang", here, "pin", 1, "does not come back"),
+        ("", here, "wrong-pin", 78, "the PIN was refused"),
+        // CKR_DEVICE_ERROR, which may stand for a wrong PIN, also where another token is only away.
+        ("fail-login 48", here, "pin", 78, "C_Login gave DeviceError"),
+        ("fail-login 48", &here_first, "pin", 78, "C_Login gave"),
+        ("fail-login 48", &away_first, "pin", 78, "C_Login gave"),
     ] {
-        let said = start(order, token_name, pin);
+        let said = start(order, tokens, pin);
         assert!(
             said.0 == status && said.1.contains(expected),
             "{order}: {said:?}"

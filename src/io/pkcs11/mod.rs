@@ -114,8 +114,9 @@ pub enum Pkcs11Error {
 }
 
 impl Pkcs11Error {
-    /// Whether another attempt may go well although nobody has mended anything, and costs nothing: where the login fails,
-    /// the next one may be the last that the token allows, since some call a wrong PIN by codes of their own.
+    /// Whether another attempt may go well although nobody has mended anything, and costs no try of the PIN: where the login
+    /// fails, the next one may be the last that the token allows, since some call a wrong PIN by codes of their own. A
+    /// call that does not come back can be the login, too; but a token that did not answer has judged no PIN.
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::NoToken(_) | Self::Hangs { .. } | Self::Threads(_) => true,
@@ -150,7 +151,7 @@ pub fn open(
     let module = modules.open(&key.module)?;
     let threads = key.tokens.len().saturating_mul(key.sessions.max(1));
     let (jobs, sessions) = (Arc::new(Jobs::default()), Arc::new(Sessions::new(threads)));
-    let (mut works, mut away) = (false, None);
+    let (mut works, mut away) = (false, None::<Pkcs11Error>);
     let mut workers = Vec::new();
     for choice in &key.tokens {
         let worker = Worker {
@@ -171,7 +172,10 @@ pub fn open(
                 | Pkcs11Error::Device { .. }
                 | Pkcs11Error::Hangs { .. }),
             ) => {
-                away.get_or_insert(error);
+                // What may not pass on one of them is not to be tried again for another's sake.
+                if away.as_ref().is_none_or(Pkcs11Error::may_pass) {
+                    away = Some(error);
+                }
             }
             Err(error) => return Err(error),
         }

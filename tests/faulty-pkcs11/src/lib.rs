@@ -4,6 +4,7 @@
 //! - `delay MS`: C_Sign takes this long, the real one included;
 //! - `fail CKR COUNT`: the next COUNT calls of C_Sign since the file was written return this number;
 //! - `fail-open CKR`: C_OpenSession returns it;
+//! - `fail-login CKR`: C_Login returns it;
 //! - `hang-open SLOT`: C_OpenSession on the token in this slot does not return before the file is empty;
 //! - `away SLOT`: nothing can be done on the token in this slot (CKR_TOKEN_NOT_PRESENT);
 //! - `lose COUNT`: at each of the next COUNT calls of C_Sign the token ends all sessions, and with them its login;
@@ -135,6 +136,14 @@ pub unsafe extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK
     CKR_OK
 }
 
+/// What is to be returned where this is the order.
+fn fails(call: &str) -> Option<CK_RV> {
+    match order().as_slice() {
+        [word, code] if word == call => Some(code.parse().unwrap_or(CKR_FUNCTION_FAILED)),
+        _ => None,
+    }
+}
+
 unsafe extern "C" fn open_session(
     slot: cryptoki_sys::CK_SLOT_ID,
     flags: cryptoki_sys::CK_FLAGS,
@@ -143,10 +152,8 @@ unsafe extern "C" fn open_session(
     session: cryptoki_sys::CK_SESSION_HANDLE_PTR,
 ) -> CK_RV {
     count("C_OpenSession");
-    if let [word, code] = order().as_slice()
-        && word == "fail-open"
-    {
-        return code.parse().unwrap_or(CKR_FUNCTION_FAILED);
+    if let Some(code) = fails("fail-open") {
+        return code;
     }
     if is_away(&order(), slot) {
         return CKR_TOKEN_NOT_PRESENT;
@@ -191,6 +198,9 @@ unsafe extern "C" fn login(
 ) -> CK_RV {
     count("C_Login");
     write_counts();
+    if let Some(code) = fails("fail-login") {
+        return code;
+    }
     // SAFETY: the arguments go through as they came.
     unsafe { real().C_Login.unwrap()(session, user, pin, length) }
 }
