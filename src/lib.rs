@@ -9,7 +9,8 @@
     clippy::indexing_slicing,
     clippy::as_conversions,
     clippy::disallowed_methods,
-    clippy::panic
+    clippy::panic,
+    clippy::print_stdout
 )]
 
 pub mod audit;
