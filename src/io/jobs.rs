@@ -97,8 +97,13 @@ impl Jobs {
             match queue.jobs.pop_front() {
                 Some(job) if job.begin() => return Some(job),
                 Some(_) => {}
-                None => {
+                None if before.is_some() => {
+                    // The wake-up takes longer than all else here: nobody shall wait for the queue meanwhile.
+                    drop(queue);
                     drop(before.take());
+                    queue = self.lock();
+                }
+                None => {
                     queue = self
                         .work
                         .wait(queue)
