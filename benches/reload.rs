@@ -2,7 +2,7 @@
 //! time to another configuration, in rounds that alternate with rounds without reloads; the measure is the 99th
 //! percentile of the latency. No request may fail.
 //!
-//! - sealed OCSP answers, and P-256 tokens, each with 8 connections, which leaves the service below its limit.
+//! - sealed OCSP answers, and P-256 tokens, each over 8 connections of one thread of the client.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -562,7 +562,7 @@ fn a_start_that_fails_at_the_device_is_one_that_may_go_well_the_next_time() {
         // CKR_TOKEN_NOT_PRESENT, and a token that nobody sees.
         ("fail-open 224", here, "pin", 1, "TokenNotPresent"),
         ("", away, "pin", 1, "no such token"),
-        ("hang", here, "pin", 1, "does not come back"),
+        ("hang", here, "pin", 1, "its calls do not come back"),
         ("", here, "wrong-pin", 78, "the PIN was refused"),
         // CKR_DEVICE_ERROR, which may stand for a wrong PIN, also where another token is only away.
         ("fail-login 48", here, "pin", 78, "C_Login gave DeviceError"),

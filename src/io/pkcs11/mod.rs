@@ -31,7 +31,7 @@ use scheme::Scheme;
 use sessions::Sessions;
 use worker::Worker;
 
-pub use module::{Module, Modules, same as is_same_pin};
+pub use module::{Module, Modules, is_same_pin};
 
 /// Of a token until a key has signed for the first time: its slot, the login, a session, the search, the signature. Each may
 /// take as long as a signature.
@@ -105,9 +105,7 @@ pub enum Pkcs11Error {
     },
     #[error("{choice}: {}", said(.error))]
     Device { choice: TokenChoice, error: Error },
-    #[error(
-        "{choice}: does not come back from its calls, {} s after it was first called", .time.as_secs()
-    )]
+    #[error("{choice}: its calls do not come back, not within {} ms", .time.as_millis())]
     Hangs { choice: TokenChoice, time: Duration },
     #[error("the threads that sign cannot be started: {0}")]
     Threads(std::io::Error),

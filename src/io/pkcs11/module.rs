@@ -169,7 +169,11 @@ impl Module {
         if login.kept.as_ref().is_some_and(is_user) {
             return Ok(());
         }
-        if login.refused.iter().any(|refused| same(refused, pin)) {
+        if login
+            .refused
+            .iter()
+            .any(|refused| is_same_pin(refused, pin))
+        {
             return Err(Pkcs11Error::PinRefused(choice.clone()));
         }
         let session = match login.kept.take() {
@@ -234,7 +238,7 @@ impl Module {
 }
 
 /// Whether two PINs are one.
-pub fn same(one: &AuthPin, other: &AuthPin) -> bool {
+pub fn is_same_pin(one: &AuthPin, other: &AuthPin) -> bool {
     one.expose_secret() == other.expose_secret()
 }
 
