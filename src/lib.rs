@@ -10,6 +10,7 @@
     clippy::as_conversions,
     clippy::disallowed_methods,
     clippy::panic,
+    clippy::print_stderr,
     clippy::print_stdout
 )]
 

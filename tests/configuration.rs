@@ -359,3 +359,18 @@ fn expired_certificates_and_taken_ports_stop_the_start() {
     );
     assert!(!dir.join("journal").exists(), "nothing is half started");
 }
+
+#[test]
+fn a_standard_error_that_takes_nothing_is_no_trouble_but_for_a_secret() {
+    let said = |arguments: &[&str]| {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = gnomon(arguments).stderr(full).output().unwrap();
+        (output.status.code(), output.stdout)
+    };
+    for arguments in [&["journal", "verify", "/nowhere"][..], &["clock"]] {
+        let (status, _) = said(arguments);
+        assert!(matches!(status, Some(1 | 2)), "{arguments:?}: {status:?}");
+    }
+    // Nobody has seen the token, so that its hash is of no use.
+    assert_eq!(said(&["access", "token", "ca"]), (Some(1), Vec::new()));
+}

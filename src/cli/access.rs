@@ -66,7 +66,7 @@ impl Command {
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                eprintln!("error: {error}");
+                complain!("error: {error}\n");
                 ExitCode::FAILURE
             }
         }
@@ -99,14 +99,14 @@ fn asked(prompt: &str) -> Result<Zeroizing<String>, String> {
             .remove(LocalModes::ECHO | LocalModes::ISIG);
         let set = tcsetattr(&input, OptionalActions::Flush, &hidden);
         set.map_err(|error| format!("the terminal cannot be kept from showing it: {error}"))?;
-        eprint!("{prompt}");
+        complain!("{prompt}");
         let _ = std::io::stderr().flush();
     }
     let mut line = Zeroizing::new(String::with_capacity(LONGEST_PASSWORD));
     let read = input.lock().read_line(&mut line);
     if let Some(shown) = &shown {
         let _ = tcsetattr(&input, OptionalActions::Flush, shown);
-        eprintln!();
+        complain!("\n");
     }
     read.map_err(|error| format!("standard input: {error}"))?;
     if shown.is_some() && line.contains(INTERRUPT) {
@@ -124,7 +124,8 @@ fn token(name: &str) -> Result<String, String> {
     let mut octets = Zeroizing::new([0; 32]);
     rand::fill(&mut *octets).map_err(|_| "the system gives no random numbers")?;
     let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(*octets));
-    eprintln!("{}", *token);
+    writeln!(std::io::stderr(), "{}", *token)
+        .map_err(|error| format!("the token cannot be shown on standard error: {error}"))?;
     Ok(format!(
         "{name}:{}",
         hex::encode(sha256(&[token.as_bytes()]))

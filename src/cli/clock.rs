@@ -33,7 +33,7 @@ enum Command {
 impl Clock {
     pub fn run(&self) -> ExitCode {
         let Some(file) = &self.config else {
-            eprintln!("error: name the configuration with --config FILE");
+            complain!("error: name the configuration with --config FILE\n");
             return ExitCode::FAILURE;
         };
         let done = Config::read(file).and_then(|config| match self.command {

@@ -9,6 +9,13 @@ macro_rules! say {
     };
 }
 
+/// `eprint!` by [`out::complain`]; it ends no line.
+macro_rules! complain {
+    ($($text:tt)*) => {
+        $crate::cli::out::complain(format_args!($($text)*))
+    };
+}
+
 mod access;
 mod admin;
 mod check;

@@ -89,7 +89,7 @@ pub fn run(
     let prepared = match prepare(dir, listen, admin, token, wall_clock()) {
         Ok(prepared) => prepared,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain!("error: {error}\n");
             return ExitCode::FAILURE;
         }
     };

@@ -95,7 +95,7 @@ pub fn run(command: &Command) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain!("error: {error}\n");
             ExitCode::FAILURE
         }
     }

@@ -135,9 +135,11 @@ impl Destroy {
             let kind = public.as_ref().map(|public| public.kind().to_string());
             let (kind, id) = (kind.unwrap_or("unknown".into()), hex::encode(&key.id));
             self.record.check()?;
-            eprint!(
+            complain!(
                 "This destroys key `{}`, id {}, {}, for ever. Type its label to go on: ",
-                key.label, id, kind
+                key.label,
+                id,
+                kind
             );
             let mut typed = String::new();
             let read = std::io::stdin().lock().read_line(&mut typed);
