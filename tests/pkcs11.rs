@@ -242,7 +242,7 @@ fn every_fault_costs_refusals_and_nothing_else() {
     // No signature at all, then no session either, and at last all is well again.
     token.order("fail 179 1000000");
     wait_for("no session left", || (!is_ready(&gnomon)).then_some(()));
-    token.order("fail-open 48");
+    token.order("dead 48");
     assert!(!is_ready(&gnomon));
     let serving = || gnomon.metric(&["gnomon_pkcs11_sessions_serving", "tsa", "ecdsa"]);
     assert_eq!((serving(), gnomon.metric(&["gnomon_ready"])), (0.0, 0.0));
@@ -560,7 +560,7 @@ fn a_start_that_fails_at_the_device_is_one_that_may_go_well_the_next_time() {
     let (here_first, away_first) = (format!("{here}, {away}"), format!("{away}, {here}"));
     for (order, tokens, pin, status, expected) in [
         // CKR_TOKEN_NOT_PRESENT, and a token that nobody sees.
-        ("fail-open 224", here, "pin", 1, "TokenNotPresent"),
+        ("dead 224", here, "pin", 1, "TokenNotPresent"),
         ("", away, "pin", 1, "no such token"),
         ("hang", here, "pin", 1, "its calls do not come back"),
         ("", here, "wrong-pin", 78, "the PIN was refused"),

@@ -3,7 +3,7 @@
 //!
 //! - `delay MS`: C_Sign takes this long, the real one included;
 //! - `fail CKR COUNT`: the next COUNT calls of C_Sign since the file was written return this number;
-//! - `fail-open CKR`: C_OpenSession returns it;
+//! - `dead CKR`: C_OpenSession and C_Sign return it;
 //! - `fail-login CKR`: C_Login returns it;
 //! - `hang-open SLOT`: C_OpenSession on the token in this slot does not return before the file is empty;
 //! - `away SLOT`: nothing can be done on the token in this slot (CKR_TOKEN_NOT_PRESENT);
@@ -19,15 +19,16 @@ use std::{
     ffi::OsString,
     fs,
     mem::MaybeUninit,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use cryptoki_sys::{
-    CK_BYTE_PTR, CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR, CK_FUNCTION_LIST_PTR_PTR,
-    CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE_PTR, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
-    CK_ULONG_PTR, CKR_FUNCTION_FAILED, CKR_OK, CKR_TOKEN_NOT_PRESENT, Pkcs11,
+    CK_ATTRIBUTE_PTR, CK_BYTE_PTR, CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR,
+    CK_FUNCTION_LIST_PTR_PTR, CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE_PTR, CK_RV,
+    CK_SESSION_HANDLE, CK_SESSION_INFO_PTR, CK_ULONG, CK_ULONG_PTR, CKR_FUNCTION_FAILED, CKR_OK,
+    CKR_TOKEN_NOT_PRESENT, Pkcs11,
 };
 
 struct Real {
@@ -42,6 +43,14 @@ static STATE: Mutex<State> = Mutex::new(State {
     done: 0,
     calls: BTreeMap::new(),
 });
+
+/// SoftHSM frees a session that ends, also under a thread that is in a call on it. Whoever calls it holds this for
+/// reading, and whoever ends all sessions for writing.
+static ENDING: RwLock<()> = RwLock::new(());
+
+fn enter() -> RwLockReadGuard<'static, ()> {
+    ENDING.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 struct State {
     /// When the control file that `done` counts for was written.
@@ -125,10 +134,14 @@ pub unsafe extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK
         let mut ours = *real();
         ours.C_OpenSession = Some(open_session);
         ours.C_CloseSession = Some(close_session);
+        ours.C_GetSessionInfo = Some(session_info);
+        ours.C_Login = Some(login);
+        ours.C_FindObjectsInit = Some(find_objects_init);
         ours.C_FindObjects = Some(find_objects);
+        ours.C_FindObjectsFinal = Some(find_objects_final);
+        ours.C_GetAttributeValue = Some(attribute_value);
         ours.C_SignInit = Some(sign_init);
         ours.C_Sign = Some(sign);
-        ours.C_Login = Some(login);
         ours
     });
     // SAFETY: the caller gives a place for one pointer, and nobody writes through it (PKCS #11 5.4).
@@ -136,12 +149,42 @@ pub unsafe extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK
     CKR_OK
 }
 
+/// Counts the call and lets it through.
+macro_rules! forward {
+    ($($name:ident: $call:ident($($argument:ident: $type:ty),*);)*) => {$(
+        unsafe extern "C" fn $name($($argument: $type),*) -> CK_RV {
+            count(stringify!($call));
+            let _inside = enter();
+            // SAFETY: the arguments go through as they came.
+            unsafe { real().$call.unwrap()($($argument),*) }
+        }
+    )*};
+}
+
+forward! {
+    close_session: C_CloseSession(session: CK_SESSION_HANDLE);
+    session_info: C_GetSessionInfo(session: CK_SESSION_HANDLE, info: CK_SESSION_INFO_PTR);
+    find_objects_init: C_FindObjectsInit(session: CK_SESSION_HANDLE, template: CK_ATTRIBUTE_PTR, length: CK_ULONG);
+    find_objects: C_FindObjects(
+        session: CK_SESSION_HANDLE, objects: CK_OBJECT_HANDLE_PTR, most: CK_ULONG, found: CK_ULONG_PTR
+    );
+    find_objects_final: C_FindObjectsFinal(session: CK_SESSION_HANDLE);
+    attribute_value: C_GetAttributeValue(
+        session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: CK_ATTRIBUTE_PTR, length: CK_ULONG
+    );
+    sign_init: C_SignInit(session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE);
+}
+
 /// What is to be returned where this is the order.
-fn fails(call: &str) -> Option<CK_RV> {
+fn fails(wanted: &str) -> Option<CK_RV> {
     match order().as_slice() {
-        [word, code] if word == call => Some(code.parse().unwrap_or(CKR_FUNCTION_FAILED)),
+        [word, code] if word == wanted => Some(code_of(code)),
         _ => None,
     }
+}
+
+fn code_of(word: &str) -> CK_RV {
+    word.parse().unwrap_or(CKR_FUNCTION_FAILED)
 }
 
 unsafe extern "C" fn open_session(
@@ -152,7 +195,7 @@ unsafe extern "C" fn open_session(
     session: cryptoki_sys::CK_SESSION_HANDLE_PTR,
 ) -> CK_RV {
     count("C_OpenSession");
-    if let Some(code) = fails("fail-open") {
+    if let Some(code) = fails("dead") {
         return code;
     }
     if is_away(&order(), slot) {
@@ -165,14 +208,9 @@ unsafe extern "C" fn open_session(
             thread::sleep(Duration::from_millis(20));
         }
     }
+    let _inside = enter();
     // SAFETY: the arguments go through as they came.
     unsafe { real().C_OpenSession.unwrap()(slot, flags, application, notify, session) }
-}
-
-unsafe extern "C" fn close_session(session: CK_SESSION_HANDLE) -> CK_RV {
-    count("C_CloseSession");
-    // SAFETY: the argument goes through as it came.
-    unsafe { real().C_CloseSession.unwrap()(session) }
 }
 
 fn is_away(order: &[String], slot: cryptoki_sys::CK_SLOT_ID) -> bool {
@@ -180,6 +218,7 @@ fn is_away(order: &[String], slot: cryptoki_sys::CK_SLOT_ID) -> bool {
 }
 
 fn slot_of(session: CK_SESSION_HANDLE) -> cryptoki_sys::CK_SLOT_ID {
+    let _inside = enter();
     let mut info = MaybeUninit::uninit();
     // SAFETY: there is room for one CK_SESSION_INFO, which is read only where it was written.
     unsafe {
@@ -201,29 +240,9 @@ unsafe extern "C" fn login(
     if let Some(code) = fails("fail-login") {
         return code;
     }
+    let _inside = enter();
     // SAFETY: the arguments go through as they came.
     unsafe { real().C_Login.unwrap()(session, user, pin, length) }
-}
-
-unsafe extern "C" fn find_objects(
-    session: CK_SESSION_HANDLE,
-    objects: CK_OBJECT_HANDLE_PTR,
-    most: CK_ULONG,
-    found: CK_ULONG_PTR,
-) -> CK_RV {
-    count("C_FindObjects");
-    // SAFETY: the arguments go through as they came.
-    unsafe { real().C_FindObjects.unwrap()(session, objects, most, found) }
-}
-
-unsafe extern "C" fn sign_init(
-    session: CK_SESSION_HANDLE,
-    mechanism: CK_MECHANISM_PTR,
-    key: CK_OBJECT_HANDLE,
-) -> CK_RV {
-    count("C_SignInit");
-    // SAFETY: the arguments go through as they came.
-    unsafe { real().C_SignInit.unwrap()(session, mechanism, key) }
 }
 
 unsafe extern "C" fn sign(
@@ -233,12 +252,21 @@ unsafe extern "C" fn sign(
     signature: CK_BYTE_PTR,
     signature_length: CK_ULONG_PTR,
 ) -> CK_RV {
-    let real_sign = real().C_Sign.unwrap();
+    let real_sign = || {
+        let _inside = enter();
+        // SAFETY: the arguments go through as they came.
+        unsafe { real().C_Sign.unwrap()(session, data, data_length, signature, signature_length) }
+    };
     if signature.is_null() {
         // Asked for the length only.
-        // SAFETY: the arguments go through as they came.
-        return unsafe { real_sign(session, data, data_length, signature, signature_length) };
+        return real_sign();
     }
+    // The operation that C_SignInit began ends with the real call.
+    let end = |code| {
+        real_sign();
+        write_counts();
+        code
+    };
     count("C_Sign");
     let start = Instant::now();
     let (mut corrupt, mut least) = (false, Duration::ZERO);
@@ -251,30 +279,21 @@ unsafe extern "C" fn sign(
                 continue;
             }
             ["delay", ms] => least = Duration::from_millis(ms.parse().unwrap_or(0)),
-            ["fail", code, times] if one_of(times) => {
-                // The operation that C_SignInit began ends with the real call.
-                // SAFETY: the arguments go through as they came.
-                unsafe { real_sign(session, data, data_length, signature, signature_length) };
-                write_counts();
-                return code.parse().unwrap_or(CKR_FUNCTION_FAILED);
-            }
-            ["away", _] if is_away(&order, slot_of(session)) => {
-                // The operation that C_SignInit began ends with the real call.
-                // SAFETY: the arguments go through as they came.
-                unsafe { real_sign(session, data, data_length, signature, signature_length) };
-                return CKR_TOKEN_NOT_PRESENT;
-            }
+            ["fail", code, times] if one_of(times) => return end(code_of(code)),
+            ["dead", code] => return end(code_of(code)),
+            ["away", _] if is_away(&order, slot_of(session)) => return end(CKR_TOKEN_NOT_PRESENT),
             ["lose", times] if one_of(times) => {
+                let slot = slot_of(session);
+                let _alone = ENDING.write().unwrap_or_else(PoisonError::into_inner);
                 // SAFETY: the function takes any number.
-                unsafe { real().C_CloseAllSessions.unwrap()(slot_of(session)) };
+                unsafe { real().C_CloseAllSessions.unwrap()(slot) };
             }
             ["corrupt", times] => corrupt = one_of(times),
             _ => {}
         }
         break;
     }
-    // SAFETY: the arguments go through as they came.
-    let result = unsafe { real_sign(session, data, data_length, signature, signature_length) };
+    let result = real_sign();
     if corrupt && result == CKR_OK {
         // SAFETY: the real module has just written at least one octet there.
         unsafe { *signature ^= 1 };
