@@ -52,7 +52,8 @@ where
         let service = service_fn(move |request| {
             // The first time, the receiver hears of it.
             drop(begun.take());
-            let answer = respond(request);
+            // Apart, so that a connection on which nothing is under way does not hold the room that an answer takes.
+            let answer = Box::pin(respond(request));
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = http1::Builder::new()
