@@ -409,6 +409,25 @@ fn of_keys_with_one_label_each_is_told_by_its_id() {
 }
 
 #[test]
+fn the_public_half_that_a_key_left_behind_can_be_destroyed() {
+    let bench = Bench::new();
+    bench.done("generate", &["--label", "one", "--kind", "p256"]);
+    let mut delete = bench.around(Command::new("pkcs11-tool"));
+    let arguments = "--module /usr/lib/softhsm/libsofthsm2.so --token-label hsm --login --pin 1234 --delete-object \
+                     --type privkey --label one";
+    let deleted = delete.args(arguments.split_whitespace()).output().unwrap();
+    assert!(deleted.status.success(), "{deleted:?}");
+    let named = ["--label", "one"];
+    bench.refused("test", &named, "no private key labelled `one`");
+    bench.refused("generate", &named, "destroy it");
+    let (done, said) = bench.keys("destroy", &named, "one\n");
+    let what = "destroyed what was left behind of key `one`";
+    assert!(done && said.contains(what), "{said}");
+    bench.refused("destroy", &named, "no private key labelled `one`");
+    bench.done("generate", &named);
+}
+
+#[test]
 fn what_has_no_label_is_not_destroyed_by_typing_nothing() {
     let bench = Bench::new();
     for what in ["generate", "destroy"] {

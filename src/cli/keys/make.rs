@@ -130,41 +130,43 @@ struct Destroyed {
 impl Destroy {
     pub fn run(&self) -> Result<(), KeysError> {
         self.place.with_vault(|vault| {
-            let key = self.name.find(vault)?;
-            let public = vault.public_key(&key).ok();
-            let kind = public.as_ref().map(|public| public.kind().to_string());
-            let (kind, id) = (kind.unwrap_or("unknown".into()), hex::encode(&key.id));
+            let doomed = self.name.doomed(vault)?;
+            let public = doomed.public.as_ref();
+            let kind = public.map_or("unknown".into(), |public| public.kind().to_string());
+            let id = hex::encode(&doomed.id);
+            let what = match doomed.signs {
+                true => "key",
+                false => "what was left behind of key",
+            };
             self.record.check()?;
             complain!(
-                "This destroys key `{}`, id {}, {}, for ever. Type its label to go on: ",
-                key.label,
-                id,
-                kind
+                "This destroys {what} `{}`, id {id}, {kind}, for ever. Type its label to go on: ",
+                doomed.label,
             );
             let mut typed = String::new();
             let read = std::io::stdin().lock().read_line(&mut typed);
-            if read.is_err() || typed.trim_end() != key.label {
+            if read.is_err() || typed.trim_end() != doomed.label {
                 return Err(usage(&"the label was not typed; nothing was destroyed"));
             }
             let digest = |public: &PublicKey| DigestAlgorithm::Sha256.digest(public.spki());
             let mut destroyed = Destroyed {
                 destroyed: wall_clock().to_string(),
-                label: key.label.clone(),
+                label: doomed.label.clone(),
                 id,
                 kind,
-                public_key_sha256: public.map(|public| hex::encode(digest(&public))),
+                public_key_sha256: public.map(|public| hex::encode(digest(public))),
                 objects: None,
             };
             // First what is to be done: where the record cannot be kept, nothing is destroyed.
             self.record.note("to be destroyed", &destroyed)?;
-            destroyed.objects = Some(vault.destroy(&key)?);
+            destroyed.objects = Some(vault.destroy(&doomed)?);
             destroyed.destroyed = wall_clock().to_string();
             self.record.note("destroyed", &destroyed)?;
             if self.json {
                 return print_json(&destroyed);
             }
             say!(
-                "destroyed key `{}`, id {}, {}",
+                "destroyed {what} `{}`, id {}, {}",
                 destroyed.label,
                 destroyed.id,
                 destroyed.kind

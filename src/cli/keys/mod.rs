@@ -23,7 +23,7 @@ use crate::{
         journal::inbox,
         pkcs11::{
             Module, Modules, Pkcs11Error, TokenChoice,
-            keys::{Key, Vault, VaultError},
+            keys::{Doomed, Key, Vault, VaultError},
         },
     },
     signing::credential::CredentialError,
@@ -87,6 +87,10 @@ impl Name {
 
     fn find(&self, vault: &Vault<'_>) -> Result<Key, KeysError> {
         Ok(vault.key(&self.label, self.id()?.as_deref())?)
+    }
+
+    fn doomed(&self, vault: &Vault<'_>) -> Result<Doomed, KeysError> {
+        Ok(vault.doomed(&self.label, self.id()?.as_deref())?)
     }
 }
 

@@ -56,6 +56,19 @@ pub struct Key {
     publics: Vec<ObjectHandle>,
 }
 
+/// What [`Vault::destroy`] takes away: a key, or the public half of one that is gone.
+#[derive(Debug)]
+pub struct Doomed {
+    pub label: String,
+    /// CKA_ID.
+    pub id: Vec<u8>,
+    /// The public half, if the token shows it.
+    pub public: Option<PublicKey>,
+    /// Whether there is a private half.
+    pub signs: bool,
+    objects: Vec<ObjectHandle>,
+}
+
 /// Why a key cannot be worked with.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -73,6 +86,10 @@ pub enum VaultError {
     NoKeyOfId(String),
     #[error("{1} private keys are labelled `{0}`; name one by its id too, with --id")]
     SeveralKeys(String, usize),
+    #[error(
+        "{1} public halves without a private key are labelled `{0}`; name one by its id too, with --id"
+    )]
+    SeveralHalves(String, usize),
     #[error(
         "the key labelled `{0}` has no public half on the token, so that its kind is not known"
     )]
@@ -268,17 +285,48 @@ impl<'a> Vault<'a> {
         ))
     }
 
-    /// Destroys a key: both halves.
-    pub fn destroy(&self, key: &Key) -> Result<usize, VaultError> {
-        let halves = std::iter::once(&key.private).chain(&key.publics);
-        let mut destroyed = 0;
-        for object in halves {
+    /// Both halves of the key by its label and id; where there is no private key of this label, the public half that was
+    /// left behind.
+    pub fn doomed(&self, label: &str, id: Option<&[u8]>) -> Result<Doomed, VaultError> {
+        let (id, signs, objects) = match self.key(label, id) {
+            Ok(key) => (key.id, true, [vec![key.private], key.publics].concat()),
+            Err(VaultError::NoKey(label)) => {
+                let mut left = Vec::new();
+                for public in self.labelled(ObjectClass::PUBLIC_KEY, &label)? {
+                    let own = self.id(public)?;
+                    if id.is_none_or(|id| id == own) {
+                        left.push((own, public));
+                    }
+                }
+                let count = left.len();
+                match (left.pop(), count) {
+                    (Some((id, public)), 1) => (id, false, vec![public]),
+                    (None, _) => return Err(VaultError::NoKey(label)),
+                    (Some(_), count) => return Err(VaultError::SeveralHalves(label, count)),
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        // The private half is the first.
+        let public = objects.get(usize::from(signs));
+        let public = public.map(|object| self.read_public(*object));
+        Ok(Doomed {
+            label: label.to_owned(),
+            id,
+            public: public.and_then(Result::ok),
+            signs,
+            objects,
+        })
+    }
+
+    /// Destroys it; gives how many objects that were.
+    pub fn destroy(&self, doomed: &Doomed) -> Result<usize, VaultError> {
+        for object in &doomed.objects {
             self.session
                 .destroy_object(*object)
                 .map_err(|error| self.failed(error))?;
-            destroyed += 1;
         }
-        Ok(destroyed)
+        Ok(doomed.objects.len())
     }
 
     /// Signs on `sessions` sessions at once for `time`; gives signatures a second.
