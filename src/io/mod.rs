@@ -5,6 +5,7 @@
 
 pub mod anchor;
 pub mod appliance_status;
+mod awaited;
 pub mod clock_report;
 pub mod clock_status;
 pub mod descriptors;

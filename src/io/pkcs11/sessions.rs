@@ -4,10 +4,10 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::signing::DeviceFigures;
+use crate::{io::awaited::Awaited, signing::DeviceFigures};
 
 /// What a wake-up costs, some 10 us on a virtual machine, is over a twentieth of a signature that takes less.
 const BRIEF: Duration = Duration::from_micros(200);
@@ -20,9 +20,8 @@ pub struct Sessions {
     signatures: AtomicU64,
     /// The last signature took less than [`BRIEF`].
     brief: AtomicBool,
-    begun: Instant,
-    /// For each thread, when it entered the call it is in, in ms after `begun` and one more; zero outside.
-    inside: Vec<AtomicU64>,
+    /// For each thread, the call that it is in.
+    inside: Vec<Awaited>,
 }
 
 impl Sessions {
@@ -32,8 +31,7 @@ impl Sessions {
             failures: AtomicU64::new(0),
             signatures: AtomicU64::new(0),
             brief: AtomicBool::new(false),
-            begun: Instant::now(),
-            inside: std::iter::repeat_with(AtomicU64::default)
+            inside: std::iter::repeat_with(Awaited::default)
                 .take(threads)
                 .collect(),
         }
@@ -83,29 +81,16 @@ impl Sessions {
 
     /// Runs a call of thread `number` into the library.
     pub fn inside<T>(&self, number: usize, call: impl FnOnce() -> T) -> T {
-        let Some(entered) = self.inside.get(number) else {
-            return call();
-        };
-        entered.store(self.now(), Ordering::Relaxed);
-        let result = call();
-        entered.store(0, Ordering::Relaxed);
-        result
+        match self.inside.get(number) {
+            Some(inside) => inside.during(call),
+            None => call(),
+        }
     }
 
     /// Whether no session serves and a call has been inside for longer than `deadline`.
     pub fn are_stuck(&self, deadline: Duration) -> bool {
-        let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        let now = self.now();
-        let is_late = |entered: &AtomicU64| match entered.load(Ordering::Relaxed) {
-            0 => false,
-            entered => now.saturating_sub(entered) > deadline,
-        };
+        let is_late = |inside: &Awaited| inside.is_overdue(deadline);
         !self.any_serves() && self.inside.iter().any(is_late)
-    }
-
-    fn now(&self) -> u64 {
-        let elapsed = self.begun.elapsed().as_millis();
-        u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
     }
 }
 
