@@ -95,6 +95,8 @@ pub enum RecordError {
     Busy,
     #[error("the journal cannot be written; see the log for the reason")]
     Stopped,
+    #[error("the journal's disk does not take what is written")]
+    Hangs,
 }
 
 /// The port to the journal, for things of type `T`.

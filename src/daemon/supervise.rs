@@ -209,6 +209,15 @@ impl Appliance {
             on_terminal,
         } = self.signals;
         let standing = &self.standing;
+        let works = || match standing.is_stuck() {
+            true => Err(
+                "a call into a signing device has not come back, and no other session serves its key",
+            ),
+            false if !self.public.turn() || !self.admin.turn() => {
+                Err("a thread that serves requests does not come back from one")
+            }
+            false => Ok(()),
+        };
         let reload_until_gone = async {
             while hang_up.recv().await.is_some() {
                 if on_terminal && !io::stdin().is_terminal() {
@@ -223,7 +232,7 @@ impl Appliance {
                 _ = terminate.recv() => Ok("SIGTERM"),
                 () = reload_until_gone => Ok("SIGHUP"),
                 interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "SIGINT"),
-                never = systemd::feed_watchdog(|| !standing.is_stuck()) => match never {},
+                never = systemd::feed_watchdog(works) => match never {},
             }
         });
         if let Ok(signal) = &told {

@@ -57,9 +57,9 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Feeds the watchdog as often as its unit asks (`WatchdogSec=`) for as long as `works`; never returns. Hungry,
-/// systemd ends the process and starts it anew.
-pub async fn feed_watchdog(works: impl Fn() -> bool) -> Infallible {
+/// Feeds the watchdog as often as its unit asks (`WatchdogSec=`) for as long as `works` finds no error; never returns.
+/// Hungry, systemd ends the process and starts it anew.
+pub async fn feed_watchdog(works: impl Fn() -> Result<(), &'static str>) -> Infallible {
     let Some(patience) = sd_notify::watchdog_enabled() else {
         return std::future::pending().await;
     };
@@ -68,17 +68,16 @@ pub async fn feed_watchdog(works: impl Fn() -> bool) -> Infallible {
     let mut fed = true;
     loop {
         ticks.tick().await;
-        let feed = works();
-        if feed {
-            tell(&[NotifyState::Watchdog]);
-        } else if fed {
-            tracing::error!(
+        let found = works();
+        match found {
+            Ok(()) => tell(&[NotifyState::Watchdog]),
+            Err(reason) if fed => tracing::error!(
                 code = code::WATCHDOG_STARVED,
-                "a call into a signing device has not come back, and no other session serves its key: the \
-                 watchdog is not fed, so that systemd starts gnomon anew"
-            );
+                "{reason}: the watchdog is not fed, so that systemd starts gnomon anew"
+            ),
+            Err(_) => {}
         }
-        fed = feed;
+        fed = found.is_ok();
     }
 }
 

@@ -32,6 +32,8 @@ pub const JOURNAL_LOW: &str = "GN1205";
 pub const INBOX: &str = "GN1206";
 pub const ANCHOR_FAILS: &str = "GN1207";
 pub const ANCHOR_UNREADABLE: &str = "GN1208";
+pub const JOURNAL_HANGS: &str = "GN1209";
+pub const JOURNAL_LEFT: &str = "GN1210";
 
 // 13: keys and the devices that hold them.
 pub const DEVICE_FAILS: &str = "GN1301";

@@ -100,7 +100,7 @@ impl Failure {
             Self::Signatory(_)
             | Self::Sign(SignError::Failed)
             | Self::Late
-            | Self::Record(RecordError::Stopped) => FailInfo::SystemFailure,
+            | Self::Record(RecordError::Stopped | RecordError::Hangs) => FailInfo::SystemFailure,
         })
     }
 

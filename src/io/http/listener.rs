@@ -38,7 +38,10 @@ use super::{
     },
 };
 use crate::{
-    io::metrics::{ConnectionMetrics, HandshakeFailure, HandshakeMetrics},
+    io::{
+        awaited::Awaited,
+        metrics::{ConnectionMetrics, HandshakeFailure, HandshakeMetrics},
+    },
     service::code,
 };
 
@@ -98,11 +101,17 @@ impl ListenerLimits {
     }
 }
 
+/// How often each worker shows that it goes from one task to the next, and how long it may not.
+const TURN: Duration = Duration::from_secs(1);
+const LONGEST_TURN: Duration = Duration::from_secs(10);
+
 /// The threads that serve; [`Workers::stop`] ends them.
 #[derive(Debug)]
 pub struct Workers {
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
+    /// The next turn of each.
+    turns: Vec<Arc<Awaited>>,
 }
 
 /// Starts `count` workers on `listeners`; each request is answered by `respond`, which is told who is at the other end. What
@@ -121,7 +130,7 @@ where
     let (stop, stopping) = watch::channel(false);
     let open = Arc::new(AtomicUsize::new(0));
     let refusals = Refusals::default();
-    let mut threads = Vec::new();
+    let (mut threads, mut turns) = (Vec::new(), Vec::new());
     for number in 0..count {
         let listeners = listeners
             .iter()
@@ -137,15 +146,31 @@ where
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let turn = Arc::new(Awaited::default());
+        turn.begin();
+        turns.push(Arc::clone(&turn));
         let thread = std::thread::Builder::new()
             .name(format!("{name}-{number}"))
-            .spawn(move || runtime.block_on(worker.run(listeners)))?;
+            .spawn(move || runtime.block_on(worker.run(listeners, turn)))?;
         threads.push(thread);
     }
-    Ok(Workers { stop, threads })
+    Ok(Workers {
+        stop,
+        threads,
+        turns,
+    })
 }
 
 impl Workers {
+    /// Whether each goes from one task to the next: one that does not answers none of its connections.
+    pub fn turn(&self) -> bool {
+        self.turn_within(LONGEST_TURN)
+    }
+
+    fn turn_within(&self, patience: Duration) -> bool {
+        !self.turns.iter().any(|turn| turn.is_overdue(patience))
+    }
+
     /// Accepts no more, lets requests under way finish within the grace, and waits until all is done.
     pub fn stop(self) {
         self.stop.send_replace(true);
@@ -169,7 +194,14 @@ where
     R: Fn(Request<Incoming>, Arc<Peer>) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    async fn run(self, listeners: Vec<Listener>) {
+    async fn run(self, listeners: Vec<Listener>, turn: Arc<Awaited>) {
+        tokio::spawn(async move {
+            let mut turns = tokio::time::interval(TURN);
+            loop {
+                turns.tick().await;
+                turn.begin();
+            }
+        });
         // Every connection holds a sender; when all are gone, the receiver ends.
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         for listener in listeners {
@@ -331,5 +363,61 @@ struct Place(Arc<AtomicUsize>);
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, time::Instant};
+
+    use super::*;
+    use crate::io::metrics::Metrics;
+
+    #[test]
+    fn a_worker_that_does_not_come_back_is_known() {
+        const PATIENCE: Duration = Duration::from_secs(3);
+        let metrics = Metrics::new().unwrap();
+        let limits = ListenerLimits {
+            header_time: PATIENCE,
+            write_time: PATIENCE,
+            connections: 1,
+            grace: PATIENCE,
+            proxies: Arc::from([]),
+            figures: metrics.connections(),
+            handshakes: metrics.handshakes("tls"),
+            requests: None,
+        };
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener {
+            socket,
+            tls: None,
+            door: Door::Plain,
+        };
+        let held = Arc::new(std::sync::Mutex::new(()));
+        let asked = Arc::clone(&held);
+        let respond = move |_, _| {
+            drop(asked.lock().unwrap());
+            std::future::ready(Answer::default())
+        };
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        let workers = serve("test", &[listener], 1, &limits, respond).unwrap();
+        let until = |turns: bool| {
+            let begun = Instant::now();
+            while workers.turn_within(PATIENCE) != turns {
+                assert!(begun.elapsed() < 10 * PATIENCE);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        let holding = held.lock().unwrap();
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        until(false);
+        drop(holding);
+        until(true);
+        drop(client);
+        workers.stop();
     }
 }

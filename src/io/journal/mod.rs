@@ -23,7 +23,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -41,7 +41,7 @@ use crate::{
         event::Event,
         record::{Encoded, Salt},
     },
-    io::wall_clock::since_1970,
+    io::{awaited::Awaited, wall_clock::since_1970},
     service::code,
     signing::BoxFuture,
     wire::time::Seconds,
@@ -55,6 +55,14 @@ use segments::Segments;
 
 /// Batches that the tree may be behind the writer: a second's worth. Then the writer waits.
 const BEHIND: usize = 1_024;
+
+/// How long a token waits for its record. A disk that takes longer has stopped, for all that clients can tell: most of
+/// them go after some 10 s.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a stop waits for the two threads, over and above what it waits for requests. systemd's own patience
+/// (TimeoutStopSec=) is longer than both.
+const FAREWELL: Duration = Duration::from_secs(15);
 
 /// How often free space is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -112,6 +120,10 @@ struct Shared {
     dir: PathBuf,
     keep_tokens: bool,
     state: AtomicU8,
+    /// The writer's call to the disk, or its wait for the tree.
+    writing: Awaited,
+    /// It was said that this one is overdue.
+    hangs: AtomicBool,
     records: AtomicU64,
     signed: AtomicU64,
     /// When that was, in seconds since 1970; 0 before the first of this process.
@@ -132,6 +144,8 @@ pub struct Threads {
     queue: Journal,
     writer: JoinHandle<()>,
     log: JoinHandle<()>,
+    /// Disconnected when both have ended.
+    ended: Receiver<()>,
     /// Locked as long as this lives.
     _lock: File,
 }
@@ -167,18 +181,21 @@ pub enum State {
     Running,
     /// Too little space is left; it may come back.
     Full,
+    /// A write has not come back for seconds; it may.
+    Hanging,
     /// A write failed, for good.
     Stopped,
 }
 
 impl State {
-    pub const ALL: [Self; 3] = [Self::Running, Self::Full, Self::Stopped];
+    pub const ALL: [Self; 4] = [Self::Running, Self::Full, Self::Hanging, Self::Stopped];
 
     /// A bounded label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Full => "full",
+            Self::Hanging => "hanging",
             Self::Stopped => "stopped",
         }
     }
@@ -223,6 +240,8 @@ pub fn open(settings: &Settings) -> Result<Opened, JournalError> {
         dir: dir.clone(),
         keep_tokens: settings.keep_tokens,
         state: AtomicU8::new(RUNS),
+        writing: Awaited::default(),
+        hangs: AtomicBool::new(false),
         records: AtomicU64::new(segments.next()),
         signed: AtomicU64::new(0),
         signed_at: AtomicU64::new(0),
@@ -235,14 +254,23 @@ pub fn open(settings: &Settings) -> Result<Opened, JournalError> {
     let (follow, followed) = sync_channel(BEHIND);
     let thread = |name: &str| std::thread::Builder::new().name(name.into());
     let (to_write, to_log) = (Arc::clone(&shared), Arc::clone(&shared));
-    let writer = thread("journal").spawn(move || write(segments, &to_write, &follow));
+    let (writes, ended) = sync_channel(0);
+    let logs = writes.clone();
+    let writer = thread("journal").spawn(move || {
+        write(segments, &to_write, &follow);
+        drop(writes);
+    });
     let settings = settings.clone();
-    let log = thread("log").spawn(move || keep_log(log, &followed, &to_log, &*disk, &settings));
+    let log = thread("log").spawn(move || {
+        keep_log(log, &followed, &to_log, &*disk, &settings);
+        drop(logs);
+    });
     Ok(Opened {
         threads: Threads {
             queue: journal.clone(),
             writer: writer.map_err(failed("served by a thread"))?,
             log: log.map_err(failed("served by a thread"))?,
+            ended,
             _lock: lock,
         },
         journal,
@@ -285,10 +313,15 @@ impl Journal {
 
     /// Why nothing is recorded at present, if so.
     pub fn trouble(&self) -> Option<&'static str> {
-        match self.0.state.load(Ordering::Acquire) {
-            RUNS => None,
-            FULL => Some("too little space is left for it; make room, and it goes on by itself"),
-            _ => Some("it cannot be written; see the log for the reason"),
+        match self.0.stands() {
+            State::Running => None,
+            State::Full => {
+                Some("too little space is left for it; make room, and it goes on by itself")
+            }
+            State::Hanging => {
+                Some("its disk does not take what is written; when it does, it goes on by itself")
+            }
+            State::Stopped => Some("it cannot be written; see the log for the reason"),
         }
     }
 
@@ -310,19 +343,30 @@ impl Journal {
                 time => Some(Seconds::new(time)),
             },
             free: self.0.free.load(Ordering::Relaxed),
-            state: match self.0.state.load(Ordering::Acquire) {
-                RUNS => State::Running,
-                FULL => State::Full,
-                _ => State::Stopped,
-            },
+            state: self.0.stands(),
         }
     }
 }
 
 impl Threads {
-    /// Writes what is queued, signs the last checkpoint, and ends. What comes later is refused.
+    /// Writes what is queued, signs the last checkpoint, and ends. What comes later is refused. Where the disk does not
+    /// come back, the threads are left behind; the next start mends what they leave, as after a crash.
     pub fn close(self) {
-        self.queue.0.queue.close();
+        self.close_within(FAREWELL);
+    }
+
+    fn close_within(self, patience: Duration) {
+        let shared = &self.queue.0;
+        shared.queue.close();
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            return tracing::error!(
+                code = code::JOURNAL_LEFT,
+                "{}: the disk has not taken the journal's last records within {} s; it is left without its last \
+                 checkpoint",
+                shared.dir.display(),
+                patience.as_secs()
+            );
+        }
         let _ = self.writer.join();
         let _ = self.log.join();
     }
@@ -342,18 +386,23 @@ impl<T: Send + 'static> Recorder<T> for Journal {
         let (reply, synced) = oneshot::channel();
         // Before it is queued, so that the writer need not wait for it any more.
         drop(coming);
-        let queued = match self.0.state.load(Ordering::Acquire) {
-            RUNS => self.0.salt().and_then(|salt| {
+        let queued = match self.0.stands() {
+            State::Running => self.0.salt().and_then(|salt| {
                 self.0.queue.push(Entry {
                     record: Encoded::of_token(&entry, &salt, self.0.keep_tokens),
                     reply: Some(reply),
                 })
             }),
-            _ => Err(RecordError::Stopped),
+            State::Hanging => Err(RecordError::Hangs),
+            State::Full | State::Stopped => Err(RecordError::Stopped),
         };
         Box::pin(async move {
             queued?;
-            synced.await.unwrap_or(Err(RecordError::Stopped))?;
+            match tokio::time::timeout(PATIENCE, synced).await {
+                Ok(synced) => synced.unwrap_or(Err(RecordError::Stopped))?,
+                // It may come on record yet, and then there is a record of a token that nobody has.
+                Err(_) => return Err(RecordError::Hangs),
+            }
             Ok(Recorded::assertion(held))
         })
     }
@@ -382,6 +431,38 @@ impl Shared {
         );
     }
 
+    /// How it stands now; says so, once, when that is because the disk hangs.
+    fn stands(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            FAILED => State::Stopped,
+            _ if self.writing.is_overdue(PATIENCE) => {
+                if !self.hangs.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        code = code::JOURNAL_HANGS,
+                        "{}: the disk has not taken the journal's last records for more than {} s; no token is issued \
+                         until it does",
+                        self.dir.display(),
+                        PATIENCE.as_secs()
+                    );
+                }
+                State::Hanging
+            }
+            FULL => State::Full,
+            _ => State::Running,
+        }
+    }
+
+    /// The writer's call has come back.
+    fn came_back(&self) {
+        if self.hangs.swap(false, Ordering::Relaxed) && !self.has_failed() {
+            tracing::info!(
+                code = code::JOURNAL_HANGS,
+                "{}: the disk takes the journal's records again",
+                self.dir.display()
+            );
+        }
+    }
+
     fn has_failed(&self) -> bool {
         self.state.load(Ordering::Acquire) == FAILED
     }
@@ -397,10 +478,11 @@ fn write(mut segments: Segments, shared: &Shared, follow: &SyncSender<Vec<Encode
             .map(|entry| (entry.record, entry.reply))
             .unzip();
         if !shared.has_failed()
-            && let Err(error) = segments.append(&records)
+            && let Err(error) = shared.writing.during(|| segments.append(&records))
         {
             shared.fail(segments.file_name(), &error);
         }
+        shared.came_back();
         let result = match shared.has_failed() {
             true => Err(RecordError::Stopped),
             false => Ok(()),
@@ -411,7 +493,7 @@ fn write(mut segments: Segments, shared: &Shared, follow: &SyncSender<Vec<Encode
         if result.is_ok() {
             shared.records.store(segments.next(), Ordering::Relaxed);
             // Where the log's thread has ended, it has said so.
-            let _ = follow.send(records);
+            let _ = shared.writing.during(|| follow.send(records));
         }
     }
     if !shared.has_failed()

@@ -27,7 +27,7 @@ impl JournalMetrics {
         let state = IntGaugeVec::new(
             Opts::new(
                 "gnomon_journal_state",
-                "1 for the state that the journal is in: running, full (it waits for space) or stopped (a write failed).",
+                "1 for the state that the journal is in: running, full (it waits for space), hanging (the disk does not take a write) or stopped (a write failed).",
             ),
             &["state"],
         );
