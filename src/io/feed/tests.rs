@@ -1,5 +1,7 @@
 //! The feed against files that come, go, break and go back.
 
+mod places;
+
 use std::fs;
 
 use super::*;
