@@ -34,6 +34,11 @@ impl Validators {
         }
     }
 
+    /// Whether a server can be asked for what is newer.
+    const fn are_known(&self) -> bool {
+        self.etag.is_some() || self.last_modified.is_some()
+    }
+
     /// ETag and Last-Modified.
     pub fn texts(&self) -> [Option<String>; 2] {
         [&self.etag, &self.last_modified].map(|value| {
@@ -78,7 +83,8 @@ pub async fn fetch(
     );
     let response = client.get(url.clone()).headers(headers).send().await;
     let response = response.map_err(HttpError::from)?;
-    if response.status() == 304 {
+    // Where it was not asked for, it tells nothing of what is in force.
+    if response.status() == 304 && known.are_known() {
         return Ok(Fetched::Unchanged);
     }
     let validators = Validators {

@@ -248,7 +248,10 @@ impl Slot {
             let place = source.place();
             let taken = match source.look(client, &wish).await {
                 Ok(Look::Nothing) => continue,
-                Ok(Look::Unchanged) => Ok(false),
+                Ok(Look::Unchanged) => {
+                    let stands = self.stands(kind, judge).map(|()| false);
+                    stands.map_err(|error| refused(place.clone(), error))
+                }
                 Ok(Look::New(News {
                     content,
                     validators,
@@ -290,6 +293,16 @@ impl Slot {
         }
         errors.extend(self.keep());
         changed
+    }
+
+    /// Whether what the server has not changed may stay in force where there is a mirror that may have newer. Without one
+    /// nothing is gained by asking less often.
+    fn stands(&mut self, kind: Kind, judge: &Judge) -> Result<(), CrlRefusal> {
+        let has_mirrors = self.source(kind).is_some_and(|source| source.has_mirrors());
+        match self.crl(kind).filter(|_| has_mirrors) {
+            Some(crl) => judge.admit(crl, kind).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     fn succeeded(&mut self, kind: Kind) {

@@ -123,6 +123,10 @@ impl Source {
         first.map(ToString::to_string).unwrap_or_default()
     }
 
+    pub const fn has_mirrors(&self) -> bool {
+        self.places.len() > 1
+    }
+
     /// Whether a client is needed now.
     pub fn wants_client(&self) -> bool {
         matches!(self.places.get(self.turn), Some(Place::Url(_))) && self.due <= Instant::now()
@@ -147,7 +151,7 @@ impl Source {
         match (self.places.get(self.turn), client) {
             // Of mirrors that have all failed nothing tells which has changed.
             (Some(Place::File(_)), _)
-                if self.places.len() > 1 && self.failures > 0 && self.due > Instant::now() =>
+                if self.has_mirrors() && self.failures > 0 && self.due > Instant::now() =>
             {
                 Ok(Look::Nothing)
             }
@@ -197,7 +201,7 @@ impl Source {
         self.all_failures = self.all_failures.saturating_add(1);
         self.error = Some(error.to_string());
         self.validators = Validators::default();
-        if self.places.len() > 1 {
+        if self.has_mirrors() {
             self.stamps.clear();
         }
         self.turn += 1;

@@ -1,12 +1,72 @@
 //! The feed against places that are no plain files, servers that say odd things, and mirrors.
 
-use std::{path::Path, sync::mpsc, thread};
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    sync::mpsc,
+    thread,
+};
 
 use super::*;
 use crate::io::feed::source::read_bounded;
 
+const MODIFIED: &str = "HTTP/1.1 304 Not Modified\r\n\r\n";
+
+/// A server that gives each of these answers to one request, and the last one to all that follow; an empty one is
+/// never finished.
+fn server(answers: Vec<Vec<u8>>) -> Place {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/crl", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let mut unfinished = Vec::new();
+        let last = answers.last().cloned().unwrap();
+        let mut answers = answers.into_iter();
+        for client in listener.incoming() {
+            let mut client: TcpStream = client.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut octet = [0];
+                client.read_exact(&mut octet).unwrap();
+                request.extend(octet);
+            }
+            let answer = answers.next().unwrap_or_else(|| last.clone());
+            let _ = client.write_all(&answer);
+            if answer.is_empty() {
+                unfinished.push(client);
+            }
+        }
+    });
+    Place::Url(url.parse().unwrap())
+}
+
+fn found(crl: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        crl.len()
+    );
+    [head.as_bytes(), crl].concat()
+}
+
+fn look(feed: &mut Feed, now: Option<Seconds>) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let (_, errors) = runtime.unwrap().block_on(feed.refresh(now));
+    feed.swap();
+    errors.iter().map(ToString::to_string).collect()
+}
+
 fn numbered(ca: &Ca, number: u8) -> Vec<u8> {
     ca.crl(&Draft::new(&[entry(&[number], None)]).number(&[number]))
+}
+
+fn from_places(places: Vec<Place>) -> Wanted {
+    Wanted {
+        places,
+        delta: Delta::None,
+        distribution_point: None,
+    }
 }
 
 fn pipe(path: &Path) -> PathBuf {
@@ -40,4 +100,46 @@ fn a_file_that_grows_is_read_within_bounds() {
     let cut = read_bounded(endless, 100);
     assert!(matches!(cut, Err(FeedError::TooLarge { .. })));
     assert!(read_bounded(endless, 1 << 26).is_ok());
+}
+
+#[test]
+fn that_nothing_has_changed_is_believed_where_it_was_asked() {
+    let folder = Folder::new("feed-unasked");
+    let ca = Ca::new("A");
+    let places = vec![
+        server(vec![MODIFIED.into()]),
+        Place::File(folder.put("mirror", numbered(&ca, 1))),
+    ];
+    let mut feed = open_wanted(&ca, &folder, vec![from_places(places)], vec![]).unwrap();
+    let text = look(&mut feed, None);
+    assert!(text.contains("HTTP 304, where 200 is due"), "{text}");
+    assert_eq!(look(&mut feed, None), "");
+    assert!(is_revoked(&feed, 1));
+}
+
+#[test]
+fn a_mirror_is_asked_where_nothing_has_changed_since_the_crl_ran_out() {
+    let folder = Folder::new("feed-stands-still");
+    let ca = Ca::new("A");
+    let mut later = Draft::new(&[entry(&[2], None)]).number(&[2]);
+    later.next_update = Some("20260112000000Z".into());
+    let places = vec![
+        server(vec![found(&numbered(&ca, 1)), MODIFIED.into()]),
+        Place::File(folder.put("mirror", ca.crl(&later))),
+    ];
+    let mut feed = open_wanted(&ca, &folder, vec![from_places(places)], vec![]).unwrap();
+    // 2026-01-03 and 2026-01-09.
+    let (early, late) = (20_456 * 86_400, 20_462 * 86_400);
+    for now in [early, early, late] {
+        feed.hurry();
+        let text = look(&mut feed, Some(Seconds::new(now)));
+        assert_eq!(
+            text.contains("ran out at 2026-01-08"),
+            now == late,
+            "{text}"
+        );
+    }
+    assert!(is_revoked(&feed, 1) && !is_revoked(&feed, 2));
+    assert_eq!(look(&mut feed, Some(Seconds::new(late))), "");
+    assert!(is_revoked(&feed, 2));
 }
