@@ -148,6 +148,7 @@ impl Source {
         client: Option<&Client>,
         wish: &Wish<'_>,
     ) -> Result<Look, FeedError> {
+        self.turn_back();
         match (self.places.get(self.turn), client) {
             // Of mirrors that have all failed nothing tells which has changed.
             (Some(Place::File(_)), _)
@@ -183,6 +184,16 @@ impl Source {
                 }
             }
             _ => Ok(Look::Nothing),
+        }
+    }
+
+    /// A file that stands in does not fail when it grows old, so that nothing else leads back to what is before it.
+    fn turn_back(&mut self) {
+        let stands_in = self.turn > 0 && self.error.is_none();
+        let is_file = matches!(self.places.get(self.turn), Some(Place::File(_)));
+        if stands_in && is_file && self.due <= Instant::now() {
+            self.turn = 0;
+            self.forget();
         }
     }
 

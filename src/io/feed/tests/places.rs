@@ -143,3 +143,28 @@ fn a_mirror_is_asked_where_nothing_has_changed_since_the_crl_ran_out() {
     assert_eq!(look(&mut feed, Some(Seconds::new(late))), "");
     assert!(is_revoked(&feed, 2));
 }
+
+#[test]
+fn a_file_stands_in_only_until_what_is_before_it_comes_back() {
+    let folder = Folder::new("feed-stands-in");
+    let ca = Ca::new("A");
+    let away = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let places = vec![
+        server(vec![away.into(), found(&numbered(&ca, 2))]),
+        Place::File(folder.put("mirror", numbered(&ca, 1))),
+    ];
+    let mut feed = open_wanted(&ca, &folder, vec![from_places(places)], vec![]).unwrap();
+    assert!(look(&mut feed, None).contains("HTTP 503"));
+    assert_eq!(look(&mut feed, None), "");
+    assert!(is_revoked(&feed, 1));
+    // Not before it is due.
+    for _ in 0..3 {
+        assert_eq!(look(&mut feed, None), "");
+        assert!(!is_revoked(&feed, 2));
+    }
+    feed.hurry();
+    for _ in 0..3 {
+        assert_eq!(look(&mut feed, None), "");
+    }
+    assert!(is_revoked(&feed, 2));
+}
