@@ -24,7 +24,7 @@ pub use mark::Mark;
 pub use part::{Overlaid, Part, Retained};
 pub use scope::{Scope, ScopeError};
 pub use snapshot::{Finding, SerialStatus, Shortage, Snapshot};
-pub use verify::{CrlError, Glance, verify, verify_delta};
+pub use verify::{CrlError, Glance, is_signed_by, verify, verify_delta};
 
 /// A complete CRL whose signature, issuer, scope, extensions and every entry have been judged ([`mod@verify`] says
 /// how). Its dates have not.

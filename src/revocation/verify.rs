@@ -15,6 +15,8 @@
 //! - it has a nextUpdate (RFC 5280 5.1.2.5);
 //! - no entry has a serial over 20 octets, nor, but in a delta, the reason removeFromCRL.
 
+use std::borrow::Cow;
+
 use super::{
     Facts, VerifiedCrl, VerifiedDelta,
     index::{Index, Plan, Revocation, Serial},
@@ -131,14 +133,28 @@ fn read(
     distribution_point: Option<&str>,
     removals: bool,
 ) -> Result<(Facts, Option<Vec<u8>>), CrlError> {
+    read_der(&der_of(bytes)?, issuer, distribution_point, removals)
+}
+
+/// What is in DER or PEM.
+fn der_of(bytes: &[u8]) -> Result<Cow<'_, [u8]>, CrlError> {
     if bytes.first() == Some(&tag::SEQUENCE) {
-        return read_der(bytes, issuer, distribution_point, removals);
+        return Ok(bytes.into());
     }
     let blocks = pem_blocks(bytes, "X509 CRL").map_err(CrlError::Pem)?;
-    match blocks.as_slice() {
-        [der] => read_der(der, issuer, distribution_point, removals),
-        others => Err(CrlError::Pem(format!("{} blocks", others.len()))),
+    match <[_; 1]>::try_from(blocks) {
+        Ok([der]) => Ok(der.into()),
+        Err(others) => Err(CrlError::Pem(format!("{} blocks", others.len()))),
     }
+}
+
+/// Whether the CRL in DER or PEM is signed with this key of its issuer: of a CA that was re-keyed, the old key's CRLs
+/// have the same name on them.
+pub fn is_signed_by(bytes: &[u8], issuer: &Certificate) -> bool {
+    der_of(bytes).is_ok_and(|der| {
+        let list = CertificateList::parse(&der);
+        list.is_ok_and(|list| check_signature(&list, issuer).is_ok())
+    })
 }
 
 fn read_der(

@@ -13,7 +13,7 @@ use super::{
     source::{Stamp, read_bounded, stamp},
 };
 use crate::{
-    revocation::{Glance, Scope},
+    revocation::{Glance, Scope, is_signed_by},
     wire::certificate::Certificate,
 };
 
@@ -48,26 +48,29 @@ pub fn stamps(folder: &Path) -> Result<Stamps, FeedError> {
 }
 
 /// The content of the wanted CRL with the highest number. A file that cannot be read is passed over while another is
-/// there, since it may be being written.
+/// there, since it may be being written, and so is one of another key of the CA.
 pub fn newest(stamps: &Stamps, folder: &Path, wish: &Wish<'_>) -> Result<Vec<u8>, FeedError> {
-    let mut found: Option<(Rank, Vec<u8>)> = None;
-    let mut failure = None;
+    let (mut ranked, mut failure) = (Vec::new(), None);
     for (path, _) in stamps.iter().filter(|(path, _)| path != folder) {
-        let content = match read_bounded(path, wish.largest) {
-            Ok(content) => content,
-            Err(error) => {
-                failure = Some(error);
-                continue;
+        match read_bounded(path, wish.largest) {
+            Ok(content) => {
+                let rank = Glance::of(&content).and_then(|glance| rank(&glance, wish));
+                ranked.extend(rank.map(|rank| (rank, path)));
             }
-        };
-        let Some(rank) = Glance::of(&content).and_then(|glance| rank(&glance, wish)) else {
-            continue;
-        };
-        if found.as_ref().is_none_or(|(best, _)| *best < rank) {
-            found = Some((rank, content));
+            Err(error) => failure = Some(error),
         }
     }
-    found.map(|(_, content)| content).ok_or_else(|| {
+    ranked.sort();
+    let mut newest = None;
+    for (_, path) in ranked.iter().rev() {
+        match read_bounded(path, wish.largest) {
+            Ok(content) if is_signed_by(&content, wish.issuer) => return Ok(content),
+            // What it lacks is told where there is no other.
+            Ok(content) => newest = newest.or(Some(content)),
+            Err(error) => failure = Some(error),
+        }
+    }
+    newest.ok_or_else(|| {
         failure.unwrap_or_else(|| FeedError::NoneInFolder {
             path: folder.to_owned(),
             kind: wish.kind.name(),

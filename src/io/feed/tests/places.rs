@@ -168,3 +168,25 @@ fn a_file_stands_in_only_until_what_is_before_it_comes_back() {
     }
     assert!(is_revoked(&feed, 2));
 }
+
+#[test]
+fn a_folder_may_hold_the_crls_of_a_ca_before_and_after_it_was_re_keyed() {
+    let (folder, published) = (Folder::new("feed-rekeyed"), Folder::new("feed-both-keys"));
+    let (before, after) = (Ca::new("A"), Ca::new("A"));
+    published.put("before.crl", numbered(&before, 100));
+    published.put("after.crl", numbered(&after, 1));
+    for (ca, number) in [(&before, 100), (&after, 1)] {
+        let feed = open(ca, &folder, published.0.clone(), vec![]).unwrap();
+        assert!(is_revoked(&feed, number));
+    }
+    let mut feed = open(&after, &folder, published.0.clone(), vec![]).unwrap();
+    published.put("before.crl", numbered(&before, 101));
+    published.put("next.crl", numbered(&after, 2));
+    assert_eq!(look(&mut feed, None), "");
+    assert!(is_revoked(&feed, 2));
+    // What nobody else could have meant is told.
+    fs::remove_file(published.0.join("after.crl")).unwrap();
+    fs::remove_file(published.0.join("next.crl")).unwrap();
+    let text = look(&mut feed, None);
+    assert!(text.contains("the signature is not that of"), "{text}");
+}
