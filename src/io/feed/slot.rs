@@ -268,6 +268,8 @@ impl Slot {
                 Ok(new) => {
                     changed |= new;
                     self.succeeded(kind);
+                    // A stop may not wait for the next, but its mark is put on record.
+                    errors.extend(self.keep());
                 }
                 Err(error) => {
                     if !is_away(&error) {

@@ -190,3 +190,30 @@ fn a_folder_may_hold_the_crls_of_a_ca_before_and_after_it_was_re_keyed() {
     let text = look(&mut feed, None);
     assert!(text.contains("the signature is not that of"), "{text}");
 }
+
+#[test]
+fn what_a_stop_finds_in_force_is_kept_though_the_delta_is_still_fetched() {
+    let folder = Folder::new("feed-stopped");
+    let ca = Ca::new("A");
+    let path = folder.put("crl", numbered(&ca, 1));
+    let wanted = Wanted {
+        delta: Delta::At(vec![server(vec![vec![]])]),
+        ..from_places(vec![Place::File(path.clone())])
+    };
+    let open = || open_wanted(&ca, &folder, vec![wanted.clone()], vec![]).unwrap();
+    let mut feed = open();
+    folder.put("crl", numbered(&ca, 2));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(async {
+        let looked = tokio::time::timeout(Duration::from_secs(1), feed.refresh(None)).await;
+        assert!(looked.is_err(), "it waits for the delta");
+    });
+    let marks = feed.judge.marks.clone();
+    drop(feed);
+    fs::remove_file(path).unwrap();
+    let mut feed = open();
+    feed.recall(&Store::default(), &marks);
+    assert!(is_revoked(&feed, 2));
+}
