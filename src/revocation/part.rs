@@ -64,13 +64,21 @@ impl Part {
     /// With another complete CRL in the place of this part's, whose [`Mark`](super::Mark) admits it. The delta stays
     /// while it still adds something.
     pub fn succeeded_by(&self, base: VerifiedCrl) -> Result<Self, CrlError> {
-        if base.scope != self.base.scope || base.distribution_point != self.base.distribution_point
-        {
+        if base.scope != self.base.scope {
             return Err(CrlError::ScopeChanged {
                 old: self.base.scope,
                 new: base.scope,
             });
         }
+        if base.distribution_point != self.base.distribution_point {
+            return Err(CrlError::PointChanged);
+        }
+        Ok(self.replaced_by(base))
+    }
+
+    /// The same with one that may be about other certificates, since an operator says so.
+    #[must_use]
+    pub fn replaced_by(&self, base: VerifiedCrl) -> Self {
         let mut next = Self {
             base: Arc::new(base),
             delta: None,
@@ -82,7 +90,7 @@ impl Part {
             next.delta = Some(Arc::clone(delta));
         }
         next.retain_from(self);
-        Ok(next)
+        next
     }
 
     /// With this delta over the complete CRL (RFC 5280 5.2.4 and 6.3.3 (c)): of the same scope, for this base or an

@@ -98,6 +98,10 @@ pub enum CrlError {
     TimeWentBack { old: Seconds, new: Seconds },
     #[error("the CRL is about other certificates than the one before it ({old}, now {new})")]
     ScopeChanged { old: Scope, new: Scope },
+    #[error(
+        "the issuing distribution point is not that of the CRL before it, though it has a name of it"
+    )]
+    PointChanged,
 }
 
 /// Verifies a complete CRL (DER or PEM) of `issuer`. `distribution_point` is a name that its issuing

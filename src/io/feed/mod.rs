@@ -148,15 +148,16 @@ impl FeedError {
     }
 }
 
-/// What to do where the CA itself went back.
+/// What to do where the CA itself went back, or names its CRLs otherwise.
 fn rollback_advice(error: &CrlRefusal) -> &'static str {
     use crate::revocation::CrlError;
     match error {
-        CrlRefusal::Crl(
-            CrlError::NumberWentBack { .. }
-            | CrlError::TimeWentBack { .. }
-            | CrlError::ScopeChanged { .. },
-        ) => "; if that is meant because the CA was restored, say `gnomon crl reset-mark`",
+        CrlRefusal::Crl(CrlError::NumberWentBack { .. } | CrlError::TimeWentBack { .. }) => {
+            "; if that is meant because the CA was restored, say `gnomon crl reset-mark`"
+        }
+        CrlRefusal::Crl(CrlError::ScopeChanged { .. } | CrlError::PointChanged) => {
+            "; if that is meant, say `gnomon crl reset-mark`"
+        }
         _ => "",
     }
 }

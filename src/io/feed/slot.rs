@@ -342,9 +342,7 @@ impl Slot {
                 let content = self.staged(kind, content, judge.writes);
                 let part = match &self.part {
                     Some(part) if part.base().digest() == crl.digest() => return Ok(false),
-                    Some(part) if self.is_reset && part.base().scope() != crl.scope() => {
-                        Part::new(crl, part.retained().clone())
-                    }
+                    Some(part) if self.is_reset => part.replaced_by(crl),
                     Some(part) => part.succeeded_by(crl)?,
                     None => Part::new(crl, std::mem::take(&mut self.retained)),
                 };

@@ -217,3 +217,41 @@ fn what_a_stop_finds_in_force_is_kept_though_the_delta_is_still_fetched() {
     feed.recall(&Store::default(), &marks);
     assert!(is_revoked(&feed, 2));
 }
+
+/// An issuing distribution point with these names.
+fn point(uris: &[&str]) -> Vec<u8> {
+    let names: Vec<u8> = uris
+        .iter()
+        .flat_map(|uri| wrap(0x86, &[uri.as_bytes()]))
+        .collect();
+    wrap(tag::SEQUENCE, &[&wrap(0xa0, &[&wrap(0xa0, &[&names])])])
+}
+
+const SHARD: &str = "http://ca.example/1";
+
+fn shard(ca: &Ca, number: u8, uris: &[&str]) -> Vec<u8> {
+    let draft = Draft::new(&[entry(&[number], None)]).number(&[number]);
+    ca.crl(&draft.with(oid::ISSUING_DISTRIBUTION_POINT, true, &point(uris)))
+}
+
+#[test]
+fn a_distribution_point_may_get_more_names_when_the_operator_says_so() {
+    let folder = Folder::new("feed-renamed");
+    let ca = Ca::new("A");
+    let path = folder.put("crl", shard(&ca, 5, &[SHARD]));
+    let wanted = Wanted {
+        distribution_point: Some(SHARD.into()),
+        ..from_places(vec![Place::File(path)])
+    };
+    let mut feed = open_wanted(&ca, &folder, vec![wanted], vec![]).unwrap();
+    folder.put("crl", shard(&ca, 6, &[SHARD, "http://mirror.example/1"]));
+    let text = look(&mut feed, None);
+    assert!(
+        text.contains("the issuing distribution point is not that of the CRL before it")
+            && text.contains("crl reset-mark"),
+        "{text}"
+    );
+    assert_eq!(feed.reset(None), 1);
+    assert_eq!(look(&mut feed, None), "");
+    assert!(is_revoked(&feed, 6) && is_revoked(&feed, 5));
+}
