@@ -369,10 +369,8 @@ impl Feed {
     fn reset(&mut self, source: Option<&str>) -> usize {
         let mut scopes = Vec::new();
         for slot in &mut self.slots {
-            let known = |kind| slot.name(kind);
-            if source.is_some_and(|wanted| {
-                wanted != known(Kind::Complete) && wanted != known(Kind::Delta)
-            }) {
+            let means = |wanted| state::each(slot).any(|(source, _)| source.is_named(wanted));
+            if source.is_some_and(|wanted| !means(wanted)) {
                 continue;
             }
             slot.is_reset = true;
@@ -390,17 +388,9 @@ impl Feed {
         }
         let mut count = 0;
         for scope in scopes {
-            let Some(mark) = self.judge.marks.remove(&scope) else {
-                continue;
-            };
             self.store.remove_mark(&scope);
             self.told.remove(&scope);
-            count += 1;
-            self.judge.news.push(Event::CrlMarkReset {
-                issuer: self.judge.issuer.subject_text(),
-                scope,
-                number: mark.number.as_ref().map(hex::encode),
-            });
+            count += usize::from(self.judge.lower(&scope));
         }
         count
     }

@@ -299,10 +299,10 @@ impl Slot {
 
     /// Whether what the server has not changed may stay in force where there is a mirror that may have newer. Without one
     /// nothing is gained by asking less often.
-    fn stands(&mut self, kind: Kind, judge: &Judge) -> Result<(), CrlRefusal> {
+    fn stands(&mut self, kind: Kind, judge: &mut Judge) -> Result<(), CrlRefusal> {
         let has_mirrors = self.source(kind).is_some_and(|source| source.has_mirrors());
         match self.crl(kind).filter(|_| has_mirrors) {
-            Some(crl) => judge.admit(crl, kind).map(|_| ()),
+            Some(crl) => judge.admit(crl, kind, self.is_reset).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -330,14 +330,14 @@ impl Slot {
             return Err(CrlRefusal::WebPage);
         }
         if let Some(same) = self.crl(kind).filter(|crl| crl.is_of(&content)) {
-            judge.admit(same, kind)?;
+            judge.admit(same, kind, self.is_reset)?;
             return Ok(false);
         }
         let point = self.distribution_point.as_deref();
         let (part, scope, mark, content) = match kind {
             Kind::Complete => {
                 let crl = verify(&content, &judge.issuer, point)?;
-                let (scope, mark) = judge.admit(&crl, kind)?;
+                let (scope, mark) = judge.admit(&crl, kind, self.is_reset)?;
                 // What follows needs memory too.
                 let content = self.staged(kind, content, judge.writes);
                 let part = match &self.part {
@@ -350,7 +350,7 @@ impl Slot {
             }
             Kind::Delta => {
                 let delta = verify_delta(&content, &judge.issuer, point)?;
-                let (scope, mark) = judge.admit(&delta, kind)?;
+                let (scope, mark) = judge.admit(&delta, kind, self.is_reset)?;
                 let part = self.part.as_ref().ok_or(CrlRefusal::NoBase)?;
                 if part
                     .delta()
@@ -521,8 +521,14 @@ impl Slot {
 }
 
 impl Judge {
-    /// Whether a CRL's dates and number may be; under what its mark is set, and the mark.
-    fn admit(&self, crl: &Facts, kind: Kind) -> Result<(String, Mark), CrlRefusal> {
+    /// Whether a CRL's dates and number may be; under what its mark is set, and the mark. Where an operator lets numbers
+    /// go back, one that was not known to be this source's before is lowered now.
+    fn admit(
+        &mut self,
+        crl: &Facts,
+        kind: Kind,
+        is_reset: bool,
+    ) -> Result<(String, Mark), CrlRefusal> {
         if let Some(now) = self.now {
             if crl.next_update() <= now {
                 return Err(CrlRefusal::RanOut(crl.next_update()));
@@ -533,10 +539,28 @@ impl Judge {
         }
         let scope = kept::scope(&self.issuer, crl.distribution_point(), kind);
         let mark = crl.mark();
-        if let Some(old) = self.marks.get(&scope) {
-            old.admits(&mark)?;
+        let old = self.marks.get(&scope).map(|old| old.admits(&mark));
+        match old.unwrap_or(Ok(())) {
+            Err(_) if is_reset => {
+                for kind in [Kind::Complete, Kind::Delta] {
+                    let point = crl.distribution_point();
+                    self.lower(&kept::scope(&self.issuer, point, kind));
+                }
+            }
+            admitted => admitted?,
         }
         Ok((scope, mark))
+    }
+
+    /// Forgets how far a scope had come; whether it had come to something.
+    pub fn lower(&mut self, scope: &str) -> bool {
+        let old = self.marks.remove(scope);
+        self.news.extend(old.iter().map(|mark| Event::CrlMarkReset {
+            issuer: self.issuer.subject_text(),
+            scope: scope.to_owned(),
+            number: mark.number.as_ref().map(hex::encode),
+        }));
+        old.is_some()
     }
 }
 

@@ -123,6 +123,15 @@ impl Source {
         first.map(ToString::to_string).unwrap_or_default()
     }
 
+    /// Whether an operator means it by this name, which is that of any of its places.
+    pub fn is_named(&self, name: &str) -> bool {
+        let shown = http_client::url(name).map(|url| http_client::shown(&url));
+        self.places.iter().any(|place| match place {
+            Place::File(path) => path == Path::new(name),
+            Place::Url(url) => shown.as_ref() == Ok(&http_client::shown(url)),
+        })
+    }
+
     pub const fn has_mirrors(&self) -> bool {
         self.places.len() > 1
     }

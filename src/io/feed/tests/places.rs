@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::*;
-use crate::io::feed::source::read_bounded;
+use crate::io::feed::source::{Source, read_bounded};
 
 const MODIFIED: &str = "HTTP/1.1 304 Not Modified\r\n\r\n";
 
@@ -254,4 +254,59 @@ fn a_distribution_point_may_get_more_names_when_the_operator_says_so() {
     assert_eq!(feed.reset(None), 1);
     assert_eq!(look(&mut feed, None), "");
     assert!(is_revoked(&feed, 6) && is_revoked(&feed, 5));
+}
+
+#[test]
+fn the_mark_of_a_shard_is_lowered_though_nothing_of_it_is_in_force() {
+    let folder = Folder::new("feed-shard-back");
+    let ca = Ca::new("A");
+    let path = folder.put("crl", shard(&ca, 5, &[SHARD]));
+    let mirror = folder.0.join("mirror");
+    let wanted = Wanted {
+        distribution_point: Some(SHARD.into()),
+        ..from_places(vec![Place::File(path), Place::File(mirror.clone())])
+    };
+    let open = || open_wanted(&ca, &folder, vec![wanted.clone()], vec![]).unwrap();
+    let marks = open().judge.marks;
+    folder.put("crl", shard(&ca, 4, &[SHARD]));
+    let mut feed = open();
+    feed.recall(&Store::default(), &marks);
+    assert!(look(&mut feed, None).contains("number 04 is older"));
+    assert!(!is_revoked(&feed, 4));
+    // By any of its places.
+    feed.reset(Some(&mirror.display().to_string()));
+    assert_eq!(look(&mut feed, None), "");
+    assert!(is_revoked(&feed, 4));
+    let kinds: Vec<_> = feed.judge.news.iter().map(Event::kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            crate::audit::event::CRL_MARK_RESET,
+            crate::audit::event::CRL_ACCEPTED
+        ]
+    );
+    // And once.
+    folder.put("crl", shard(&ca, 3, &[SHARD]));
+    assert!(look(&mut feed, None).contains("from 04 to 03"));
+}
+
+#[test]
+fn a_source_is_known_by_each_of_its_places() {
+    let url = |text: &str| Place::Url(text.parse().unwrap());
+    let source = Source::new(vec![
+        url("http://user:secret@ca.example"),
+        Place::File("/srv/ca.crl".into()),
+    ]);
+    for name in [
+        "http://user@ca.example/",
+        "http://user:secret@ca.example",
+        "http://user@ca.example:80",
+        "/srv/ca.crl",
+        "/srv//ca.crl",
+    ] {
+        assert!(source.is_named(name), "{name}");
+    }
+    for other in ["http://ca.example/1", "/srv", "ca.crl", ""] {
+        assert!(!source.is_named(other), "{other}");
+    }
 }
