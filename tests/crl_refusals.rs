@@ -195,6 +195,22 @@ fn peak(gnomon: &Served) -> u64 {
 }
 
 #[test]
+fn what_is_no_text_takes_no_more_memory_than_it_has() {
+    let gnomon = Served::start(
+        "\"crl\"",
+        |config| config,
+        |dir| make(dir, &[json!({ "out": "crl", "number": 1 })]),
+    );
+    gnomon.until("good.pem", "good.pem: good");
+    let before = peak(&gnomon);
+    fs::write(gnomon.dir.join("next"), vec![0xff; 32 << 20]).unwrap();
+    fs::rename(gnomon.dir.join("next"), gnomon.dir.join("crl")).unwrap();
+    gnomon.logged(0, "neither a CRL in DER form");
+    let more = peak(&gnomon) - before;
+    assert!(more < 64 << 20, "{more}");
+}
+
+#[test]
 fn a_server_that_never_ends_is_left() {
     /// What is wrong with each answer, in turn; then the CRL in force.
     const HEAD: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n";

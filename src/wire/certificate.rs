@@ -319,25 +319,35 @@ impl PublicKey {
     }
 }
 
-/// The decoded content of every PEM block with this label. Blocks of other labels and text between are
-/// passed over; a block that is not base64 is an error.
+/// The decoded content of every PEM block with this label. Blocks of other labels and whatever is between are
+/// passed over; a block that is not base64 is an error. What is no text at all takes no more memory than it has.
 pub fn pem_blocks(content: &[u8], label: &str) -> Result<Vec<Vec<u8>>, String> {
-    let text = String::from_utf8_lossy(content);
     let (begin, end) = (
         format!("-----BEGIN {label}-----"),
         format!("-----END {label}-----"),
     );
     let mut blocks = Vec::new();
-    let mut rest: &str = &text;
-    while let Some((_, after)) = rest.split_once(&begin) {
-        let (body, after) = after
-            .split_once(&end)
+    let mut rest = content;
+    while let Some((_, after)) = split_once(rest, begin.as_bytes()) {
+        let (body, after) = split_once(after, end.as_bytes())
             .ok_or_else(|| format!("no `{end}` after its beginning"))?;
-        let base64: String = body.split_ascii_whitespace().collect();
+        let octets = body.iter().copied();
+        let base64: Vec<u8> = octets
+            .filter(|octet| !octet.is_ascii_whitespace())
+            .collect();
         let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, base64)
             .map_err(|error| format!("a {label} block is not base64: {error}"))?;
         blocks.push(der);
         rest = after;
     }
     Ok(blocks)
+}
+
+/// What is before and behind the first `mark`.
+fn split_once<'a>(content: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = content
+        .windows(mark.len())
+        .position(|window| window == mark)?;
+    let (before, rest) = content.split_at_checked(at)?;
+    Some((before, rest.get(mark.len()..)?))
 }
