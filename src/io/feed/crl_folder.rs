@@ -3,14 +3,14 @@
 //! over.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use super::{
     FeedError,
     kept::Kind,
-    source::{Stamp, read_bounded, stamp},
+    source::{FoundCrl, Stamp, read_bounded, stamp},
 };
 use crate::{
     revocation::{Glance, Scope, is_signed_by},
@@ -48,8 +48,8 @@ pub fn stamps(folder: &Path) -> Result<Stamps, FeedError> {
 }
 
 /// The content of the wanted CRL with the highest number. A file that cannot be read is passed over while another is
-/// there, since it may be being written, and so is one of another key of the CA.
-pub fn newest(stamps: &Stamps, folder: &Path, wish: &Wish<'_>) -> Result<Vec<u8>, FeedError> {
+/// there, since it may be being written, and so is one of another key of the CA. What was passed over unread is told.
+pub fn newest(stamps: &Stamps, folder: &Path, wish: &Wish<'_>) -> Result<FoundCrl, FeedError> {
     let (mut ranked, mut failure) = (Vec::new(), None);
     for (path, _) in stamps.iter().filter(|(path, _)| path != folder) {
         match read_bounded(path, wish.largest) {
@@ -64,18 +64,30 @@ pub fn newest(stamps: &Stamps, folder: &Path, wish: &Wish<'_>) -> Result<Vec<u8>
     let mut newest = None;
     for (_, path) in ranked.iter().rev() {
         match read_bounded(path, wish.largest) {
-            Ok(content) if is_signed_by(&content, wish.issuer) => return Ok(content),
+            Ok(content) if is_signed_by(&content, wish.issuer) => {
+                return Ok((content, failure.and_then(passed_over)));
+            }
             // What it lacks is told where there is no other.
             Ok(content) => newest = newest.or(Some(content)),
             Err(error) => failure = Some(error),
         }
     }
-    newest.ok_or_else(|| {
-        failure.unwrap_or_else(|| FeedError::NoneInFolder {
+    match (newest, failure) {
+        (Some(content), failure) => Ok((content, failure.and_then(passed_over))),
+        (None, Some(failure)) => Err(failure),
+        (None, None) => Err(FeedError::NoneInFolder {
             path: folder.to_owned(),
             kind: wish.kind.name(),
-        })
-    })
+        }),
+    }
+}
+
+/// Unless it has gone meanwhile.
+fn passed_over(failure: FeedError) -> Option<FeedError> {
+    match failure {
+        FeedError::Unreadable { error, .. } if error.kind() == io::ErrorKind::NotFound => None,
+        failure => Some(FeedError::PassedOver(failure.into())),
+    }
 }
 
 /// By number, then by thisUpdate.

@@ -58,6 +58,8 @@ pub enum FeedError {
     Unreadable { path: PathBuf, error: io::Error },
     #[error("{path}: is larger than {largest} octets; see revocation.largest_crl")]
     TooLarge { path: PathBuf, largest: u64 },
+    #[error("{0}; it is passed over, though it may be the newest of its folder")]
+    PassedOver(Box<Self>),
     #[error("{place}: cannot be fetched: {error}")]
     Fetch { place: String, error: FetchError },
     #[error("{place}: {error}{}", rollback_advice(.error))]
@@ -119,6 +121,7 @@ impl FeedError {
         match self {
             Self::Unreadable { .. }
             | Self::TooLarge { .. }
+            | Self::PassedOver(_)
             | Self::Fetch { .. }
             | Self::NotYet { .. }
             | Self::NoneInFolder { .. } => code::CRL_UNAVAILABLE,

@@ -255,7 +255,9 @@ impl Slot {
                 Ok(Look::New(News {
                     content,
                     validators,
+                    passed_over,
                 })) => {
+                    errors.extend(passed_over);
                     let taken = self.take(kind, content, judge);
                     if let (Ok(_), Some(source)) = (&taken, self.source(kind)) {
                         source.validators = validators;

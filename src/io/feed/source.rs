@@ -75,6 +75,8 @@ pub type Stamp = Option<(u64, u64, i64, i64)>;
 pub struct News {
     pub content: Vec<u8>,
     pub validators: Validators,
+    /// What beside it could not be looked at.
+    pub passed_over: Option<FeedError>,
 }
 
 /// What a look found.
@@ -146,9 +148,14 @@ impl Source {
         let Some(Place::File(path)) = self.places.first() else {
             return None;
         };
-        let (stamps, content) = read(path, &Stamps::new(), wish);
-        self.stamps = stamps;
-        content.transpose()
+        let (stamps, found) = read(path, &Stamps::new(), wish);
+        // What is passed over is the first look's to tell.
+        if !matches!(found, Ok(Some((_, Some(_))))) {
+            self.stamps = stamps;
+        }
+        found
+            .map(|found| found.map(|(content, _)| content))
+            .transpose()
     }
 
     /// What is new at the source, if there is something. A failure is the caller's to note.
@@ -170,12 +177,13 @@ impl Source {
                     self.again = None;
                     self.stamps.clear();
                 }
-                let (stamps, content) = read(path, &self.stamps, wish);
+                let (stamps, found) = read(path, &self.stamps, wish);
                 self.stamps = stamps;
-                Ok(content?.map_or(Look::Nothing, |content| {
+                Ok(found?.map_or(Look::Nothing, |(content, passed_over)| {
                     Look::New(News {
                         content,
                         validators: Validators::default(),
+                        passed_over,
                     })
                 }))
             }
@@ -184,6 +192,7 @@ impl Source {
                     Ok(Fetched::New(content, validators)) => Ok(Look::New(News {
                         content,
                         validators,
+                        passed_over: None,
                     })),
                     Ok(Fetched::Unchanged) => Ok(Look::Unchanged),
                     Err(error) => Err(FeedError::Fetch {
@@ -266,12 +275,15 @@ impl Source {
     }
 }
 
+/// A CRL, and what beside it could not be looked at.
+pub type FoundCrl = (Vec<u8>, Option<FeedError>);
+
 /// What stands there, if it has changed, and by what the next change is told.
 fn read(
     path: &Path,
     known: &Stamps,
     wish: &Wish<'_>,
-) -> (Stamps, Result<Option<Vec<u8>>, FeedError>) {
+) -> (Stamps, Result<Option<FoundCrl>, FeedError>) {
     let is_folder = path.is_dir();
     let now = if is_folder {
         crl_folder::stamps(path)
@@ -281,12 +293,12 @@ fn read(
     match now {
         Ok(now) if now == *known => (now, Ok(None)),
         Ok(now) => {
-            let content = if is_folder {
+            let found = if is_folder {
                 crl_folder::newest(&now, path, wish)
             } else {
-                read_bounded(path, wish.largest)
+                read_bounded(path, wish.largest).map(|content| (content, None))
             };
-            (now, content.map(Some))
+            (now, found.map(Some))
         }
         // Told once.
         Err(error) => {

@@ -310,3 +310,32 @@ fn a_source_is_known_by_each_of_its_places() {
         assert!(!source.is_named(other), "{other}");
     }
 }
+
+#[test]
+fn what_a_folder_has_that_cannot_be_read_is_told_though_another_is_taken() {
+    let (folder, published) = (Folder::new("feed-unread"), Folder::new("feed-too-large"));
+    let ca = Ca::new("A");
+    published.put("1.crl", numbered(&ca, 1));
+    let mut feed = open(&ca, &folder, published.0.clone(), vec![]).unwrap();
+    assert_eq!(look(&mut feed, None), "");
+    published.put("2.crl", numbered(&ca, 2));
+    published.put("3.crl", vec![0x30; (1 << 20) + 1]);
+    for mut feed in [
+        feed,
+        open(&ca, &folder, published.0.clone(), vec![]).unwrap(),
+    ] {
+        let text = look(&mut feed, None);
+        assert!(
+            text.contains("3.crl: is larger than 1048576 octets") && text.contains("passed over"),
+            "{text}"
+        );
+        assert!(is_revoked(&feed, 2));
+        assert_eq!(look(&mut feed, None), "", "told once");
+    }
+    let mut feed = open(&ca, &folder, published.0.clone(), vec![]).unwrap();
+    look(&mut feed, None);
+    // One that goes between two glances is nothing to tell.
+    std::os::unix::fs::symlink("nowhere", published.0.join("4.crl")).unwrap();
+    fs::remove_file(published.0.join("3.crl")).unwrap();
+    assert_eq!(look(&mut feed, None), "");
+}
