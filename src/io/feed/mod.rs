@@ -8,6 +8,7 @@ mod folder;
 mod follow;
 mod followers;
 mod issued;
+mod judge;
 pub mod kept;
 pub mod marks;
 pub mod pushed;
@@ -35,9 +36,10 @@ use crate::{
 };
 use fetch::FetchError;
 use issued::IssuedLists;
+use judge::{CrlRefusal, Judge};
 use kept::{Kept, Kind};
 use marks::Marks;
-use slot::{CrlRefusal, Judge, Slot};
+use slot::Slot;
 
 pub use follow::World;
 pub use followers::{BeginError, Followers, Opened, Orders};
