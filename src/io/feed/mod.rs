@@ -302,12 +302,14 @@ impl Feed {
         self.judge.writes = true;
         let client = self.client(&mut errors);
         for slot in &mut self.slots {
-            let old = slot.part.clone();
+            let before = slot.before.take();
+            let is_told = before.is_none();
+            let old = before.or_else(|| slot.part.clone());
             let new = slot
                 .refresh(client.as_ref(), &mut self.judge, &mut errors)
                 .await;
             changed |= new;
-            if new {
+            if new || !is_told {
                 let issued = self.snapshot.load();
                 let now = now.unwrap_or_else(wall_clock);
                 let disappeared = old.iter().flat_map(|old| slot.disappeared(old));

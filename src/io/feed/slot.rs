@@ -60,6 +60,8 @@ pub struct Slot {
     pub delta: Option<Source>,
     follows_freshest: bool,
     pub part: Option<Part>,
+    /// What was kept, where the start has put another in its place: with what has disappeared since.
+    pub before: Option<Part>,
     /// What was revoked for good, until there is a part to hold it.
     retained: Retained,
     kept: PathBuf,
@@ -108,6 +110,7 @@ impl Slot {
                 Delta::None | Delta::Freshest => None,
             },
             part: None,
+            before: None,
             retained: Retained::default(),
             unkept: Unkept::default(),
             is_reset: false,
@@ -133,12 +136,14 @@ impl Slot {
             let Some(read) = slot.source(kind).and_then(|source| source.read_file(&wish)) else {
                 continue;
             };
+            let before = slot.part.clone();
             let taken = read.and_then(|content| {
                 let taken = slot.take(kind, content, judge);
                 taken.map_err(|error| refused(place, error))
             });
             match taken {
-                Ok(_) => {}
+                Ok(true) => slot.before = slot.before.take().or(before),
+                Ok(false) => {}
                 // Without a delta the complete CRL answers, or will when it has come.
                 Err(error) if slot.part.is_some() || kind == Kind::Delta => warnings.push(error),
                 Err(error) => errors.push(error),

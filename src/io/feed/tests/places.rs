@@ -339,3 +339,20 @@ fn what_a_folder_has_that_cannot_be_read_is_told_though_another_is_taken() {
     fs::remove_file(published.0.join("3.crl")).unwrap();
     assert_eq!(look(&mut feed, None), "");
 }
+
+#[test]
+fn what_has_disappeared_while_nobody_looked_is_told_at_the_start() {
+    let folder = Folder::new("feed-disappeared");
+    let ca = Ca::new("A");
+    let path = folder.put("crl", numbered(&ca, 1));
+    let issued = folder.put("issued", "01 2999-01-01\n");
+    let open = || open(&ca, &folder, path.clone(), vec![issued.clone()]).unwrap();
+    assert_eq!(look(&mut open(), None), "");
+    folder.put("crl", numbered(&ca, 2));
+    let mut feed = open();
+    assert!(is_revoked(&feed, 1) && is_revoked(&feed, 2));
+    let text = look(&mut feed, None);
+    assert!(text.contains("1 revocations have disappeared"), "{text}");
+    assert_eq!(look(&mut feed, None), "");
+    assert_eq!(look(&mut open(), None), "", "told once");
+}
