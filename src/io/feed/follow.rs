@@ -145,7 +145,13 @@ impl Follower {
             self.show(&feed);
             tokio::select! {
                 order = self.orders.recv() => match order {
-                    Some(order) => obey(&mut feed, order),
+                    Some(order) => {
+                        obey(&mut feed, order);
+                        // Whoever has asked while it looked is served by one look.
+                        while let Ok(order) = self.orders.try_recv() {
+                            obey(&mut feed, order);
+                        }
+                    }
                     None => break,
                 },
                 _ = stop.wait_for(|stop| *stop) => break,

@@ -284,3 +284,34 @@ fn what_keeps_pushed_serials_stays_lost_however_often_it_is_asked_for() {
     wait_until(|| is_revoked(&snapshot, 2));
     stage.followers.stop();
 }
+
+#[test]
+fn who_asks_often_is_looked_for_once() {
+    let mut stage = Stage::new("followers-asked");
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/crl", server.local_addr().unwrap());
+    let requests = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let asked = Arc::clone(&requests);
+    std::thread::spawn(move || {
+        // Nobody gets an answer, and each only after a while.
+        for client in server.incoming() {
+            asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(200));
+            drop(client);
+        }
+    });
+    let mut settings = stage.settings("crl");
+    settings.crls[0].places = vec![Place::Url(http_client::url(&url).unwrap())];
+    let opened = stage.followers.open(settings).unwrap();
+    stage.begin(opened);
+    let orders = stage.followers.orders();
+    let asked = || requests.load(std::sync::atomic::Ordering::Relaxed);
+    wait_until(|| asked() > 0);
+    let before = asked();
+    (0..50).for_each(|_| orders.look());
+    wait_until(|| asked() > before);
+    std::thread::sleep(Duration::from_secs(3));
+    stage.followers.stop();
+    // A client may try a second time where it is hung up on.
+    assert!(asked() <= before + 6, "{} more", asked() - before);
+}
