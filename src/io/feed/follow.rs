@@ -143,6 +143,10 @@ impl Follower {
                 feed.swap();
             }
             self.show(&feed);
+            let pause = match feed.is_cut_short {
+                true => Duration::ZERO,
+                false => INTERVAL,
+            };
             tokio::select! {
                 order = self.orders.recv() => match order {
                     Some(order) => {
@@ -155,7 +159,7 @@ impl Follower {
                     None => break,
                 },
                 _ = stop.wait_for(|stop| *stop) => break,
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
         self.refuse_orders(&feed.name);

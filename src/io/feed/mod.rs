@@ -50,9 +50,6 @@ pub use source::Place;
 /// From http to https, to a mirror, and some more; a loop ends.
 const REDIRECTS: usize = 5;
 
-/// Serials named in one alarm; the list that is kept has all.
-const NAMED: usize = 8;
-
 /// Why something of a feed was not taken, or what must be known of what was.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
@@ -200,6 +197,8 @@ pub struct Feed {
     told: HashMap<String, String>,
     /// What the start could do without but the operator should know.
     warnings: Vec<FeedError>,
+    /// There is more to look at, once what was found is in force.
+    is_cut_short: bool,
 }
 
 impl Feed {
@@ -250,6 +249,7 @@ impl Feed {
             store: Store::default(),
             told: HashMap::new(),
             warnings,
+            is_cut_short: false,
         };
         feed.swap();
         Ok(feed)
@@ -295,45 +295,47 @@ impl Feed {
     /// Reads again what has changed, and fetches what is due; `now` is the time where it is proven. Nothing is in force
     /// before [`Feed::swap`], but it is kept. What cannot be taken is returned, and the old data stays; each changed
     /// file is judged once, not at every look.
+    ///
+    /// What is new is not to wait for a server that may never answer, so that it ends before one is asked then.
     pub async fn refresh(&mut self, now: Option<Seconds>) -> (bool, Vec<FeedError>) {
         let mut errors = std::mem::take(&mut self.warnings);
-        let mut changed = false;
         self.judge.now = now;
         self.judge.writes = true;
         let client = self.client(&mut errors);
-        for slot in &mut self.slots {
-            let before = slot.before.take();
-            let is_told = before.is_none();
-            let old = before.or_else(|| slot.part.clone());
-            let new = slot
-                .refresh(client.as_ref(), &mut self.judge, &mut errors)
-                .await;
-            changed |= new;
-            if new || !is_told {
-                let issued = self.snapshot.load();
-                let now = now.unwrap_or_else(wall_clock);
-                let disappeared = old.iter().flat_map(|old| slot.disappeared(old));
-                let early = disappeared
-                    .map(|serial| serial.octets())
-                    .filter(|serial| issued.not_after(serial).is_some_and(|end| end > now));
-                let (mut count, mut named) = (0, Vec::new());
-                for serial in early {
-                    count += 1;
-                    if count <= NAMED {
-                        named.push(hex::encode(serial));
-                    }
+        let (mut changed, mut is_urgent) = (false, false);
+        // Files may change at every look, and servers are to be asked all the same.
+        let was_cut_short = std::mem::take(&mut self.is_cut_short);
+        for fetches in [false, true] {
+            for slot in &mut self.slots {
+                if slot.wants_client() != fetches {
+                    continue;
                 }
-                if count > 0 {
-                    errors.push(FeedError::Disappeared {
-                        place: slot.base.name(),
-                        count,
-                        serials: named.join(", "),
-                    });
+                if fetches && is_urgent {
+                    self.is_cut_short = true;
+                    return (changed, errors);
                 }
-                errors.extend(slot.remarks());
+                let is_told = slot.before.is_none();
+                if is_told {
+                    slot.before = slot.part.clone();
+                }
+                let new = slot
+                    .refresh(client.as_ref(), &mut self.judge, &mut errors)
+                    .await;
+                changed |= new;
+                is_urgent |= new && fetches;
+                let before = slot.before.take();
+                if new || !is_told {
+                    let issued = self.snapshot.load();
+                    let now = now.unwrap_or_else(wall_clock);
+                    errors.extend(slot.disappeared(before.as_ref(), &issued, now));
+                    errors.extend(slot.remarks());
+                }
+            }
+            if !fetches {
+                changed |= self.issued.refresh(&mut errors);
+                is_urgent = changed && !was_cut_short;
             }
         }
-        changed |= self.issued.refresh(&mut errors);
         (changed, errors)
     }
 

@@ -17,8 +17,12 @@ use super::{
 use crate::{
     audit::event::Event,
     io::http_client,
-    revocation::{CrlError, Facts, Overlaid, Part, Retained, Serial, verify, verify_delta},
+    revocation::{CrlError, Facts, Overlaid, Part, Retained, Snapshot, verify, verify_delta},
+    wire::time::Seconds,
 };
+
+/// Serials named in one alarm; the list that is kept has all.
+const NAMED: usize = 8;
 
 /// A CRL that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub struct Slot {
     pub delta: Option<Source>,
     follows_freshest: bool,
     pub part: Option<Part>,
-    /// What was kept, where the start has put another in its place: with what has disappeared since.
+    /// What was in force when it was last told what has disappeared, where that is still to be told.
     pub before: Option<Part>,
     /// What was revoked for good, until there is a part to hold it.
     retained: Retained,
@@ -503,11 +507,37 @@ impl Slot {
         remarks
     }
 
-    /// The serials that `old` showed as revoked and this part's CRLs no longer do.
-    pub fn disappeared<'a>(&'a self, old: &'a Part) -> impl Iterator<Item = Serial> + 'a {
-        let part = self.part.iter();
-        part.flat_map(|part| part.newly_retained(old))
-            .map(|(serial, _)| serial)
+    /// The alarm over serials that `before` showed as revoked and this part's CRLs no longer do, though their
+    /// certificates have not ended at `now`.
+    pub fn disappeared(
+        &self,
+        before: Option<&Part>,
+        issued: &Snapshot,
+        now: Seconds,
+    ) -> Option<FeedError> {
+        let (part, before) = (self.part.as_ref()?, before?);
+        let all = part.newly_retained(before);
+        let early = all
+            .map(|(serial, _)| serial.octets())
+            .filter(|serial| issued.not_after(serial).is_some_and(|end| end > now));
+        let (mut count, mut named) = (0, Vec::new());
+        for serial in early {
+            count += 1;
+            if count <= NAMED {
+                named.push(hex::encode(serial));
+            }
+        }
+        (count > 0).then(|| FeedError::Disappeared {
+            place: self.base.name(),
+            count,
+            serials: named.join(", "),
+        })
+    }
+
+    /// Whether a server is to be asked now.
+    pub fn wants_client(&self) -> bool {
+        let delta = self.delta.as_ref();
+        self.base.wants_client() || delta.is_some_and(Source::wants_client)
     }
 }
 

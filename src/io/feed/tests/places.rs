@@ -356,3 +356,69 @@ fn what_has_disappeared_while_nobody_looked_is_told_at_the_start() {
     assert_eq!(look(&mut feed, None), "");
     assert_eq!(look(&mut open(), None), "", "told once");
 }
+
+/// What is found before another server answers, which none does.
+fn look_at_once(feed: &mut Feed) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let looked = runtime
+        .unwrap()
+        .block_on(async { tokio::time::timeout(Duration::from_secs(2), feed.refresh(None)).await });
+    feed.swap();
+    looked.is_ok_and(|(changed, _)| changed)
+}
+
+#[test]
+fn what_is_new_does_not_wait_for_the_server_of_another_shard() {
+    const OTHERS: [&str; 2] = ["http://ca.example/2", "http://ca.example/3"];
+    let folder = Folder::new("feed-hangs");
+    let ca = Ca::new("A");
+    let path = folder.put("crl", shard(&ca, 1, &[SHARD]));
+    let of = |point: &str, place| Wanted {
+        distribution_point: Some(point.into()),
+        ..from_places(vec![place])
+    };
+    let crls = vec![
+        of(
+            OTHERS[0],
+            server(vec![found(&shard(&ca, 9, &OTHERS[..1])), vec![]]),
+        ),
+        of(OTHERS[1], server(vec![vec![]])),
+        of(SHARD, Place::File(path)),
+    ];
+    let issued = folder.put("issued", "07\n");
+    let mut feed = open_wanted(&ca, &folder, crls, vec![issued]).unwrap();
+    // The first server answers, the second does not.
+    assert!(look_at_once(&mut feed) && is_revoked(&feed, 9));
+    for number in [2, 5] {
+        folder.put("crl", shard(&ca, number, &[SHARD]));
+        look_at_once(&mut feed);
+        // It may have to wait once, so that the server is asked at all.
+        feed.is_cut_short = false;
+        folder.put("crl", shard(&ca, number + 2, &[SHARD]));
+        assert!(look_at_once(&mut feed) && is_revoked(&feed, number + 2));
+        assert!(feed.is_cut_short);
+    }
+    // Also where files change at every look.
+    folder.put("crl", shard(&ca, 8, &[SHARD]));
+    assert!(!look_at_once(&mut feed), "the second server is asked");
+}
+
+#[test]
+fn a_stop_in_between_takes_no_alarm_with_it() {
+    let folder = Folder::new("feed-alarm");
+    let ca = Ca::new("A");
+    let away = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let path = folder.put("crl", numbered(&ca, 1));
+    let wanted = Wanted {
+        delta: Delta::At(vec![server(vec![vec![], away.into()])]),
+        ..from_places(vec![Place::File(path)])
+    };
+    let issued = folder.put("issued", "01 2999-01-01\n");
+    let mut feed = open_wanted(&ca, &folder, vec![wanted], vec![issued]).unwrap();
+    folder.put("crl", numbered(&ca, 2));
+    assert!(!look_at_once(&mut feed), "it waits for the delta");
+    let text = look(&mut feed, None);
+    assert!(text.contains("1 revocations have disappeared"), "{text}");
+}
