@@ -28,7 +28,8 @@ pub struct Judge {
 
 impl Judge {
     /// Whether a CRL's dates and number may be; under what its mark is set, and the mark. Where an operator lets numbers
-    /// go back, one that was not known to be this source's before is lowered now.
+    /// go back, those that were not known to be this source's before are lowered by its complete CRL, with which that
+    /// ends.
     pub fn admit(
         &mut self,
         crl: &Facts,
@@ -47,7 +48,7 @@ impl Judge {
         let mark = crl.mark();
         let old = self.marks.get(&scope).map(|old| old.admits(&mark));
         match old.unwrap_or(Ok(())) {
-            Err(_) if is_reset => {
+            Err(_) if is_reset && kind == Kind::Complete => {
                 for kind in [Kind::Complete, Kind::Delta] {
                     let point = crl.distribution_point();
                     self.lower(&kept::scope(&self.issuer, point, kind));

@@ -422,3 +422,24 @@ fn a_stop_in_between_takes_no_alarm_with_it() {
     let text = look(&mut feed, None);
     assert!(text.contains("1 revocations have disappeared"), "{text}");
 }
+
+#[test]
+fn while_a_reset_waits_for_the_complete_crl_deltas_go_back_once() {
+    let folder = Folder::new("feed-reset-delta");
+    let ca = Ca::new("A");
+    let delta = |number: u8| {
+        let draft = Draft::new(&[entry(&[number], None)]).number(&[number]);
+        ca.crl(&draft.with(oid::DELTA_CRL_INDICATOR, true, &[2, 1, 1]))
+    };
+    let wanted = Wanted {
+        delta: Delta::At(vec![Place::File(folder.put("delta", delta(5)))]),
+        ..from_places(vec![Place::File(folder.put("crl", numbered(&ca, 1)))])
+    };
+    let mut feed = open_wanted(&ca, &folder, vec![wanted], vec![]).unwrap();
+    assert_eq!(look(&mut feed, None), "");
+    assert_eq!(feed.reset(None), 2);
+    folder.put("delta", delta(4));
+    assert_eq!(look(&mut feed, None), "");
+    folder.put("delta", delta(3));
+    assert!(look(&mut feed, None).contains("from 04 to 03"));
+}
