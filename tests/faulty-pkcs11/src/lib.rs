@@ -4,6 +4,8 @@
 //! - `delay MS`: C_Sign takes this long, the real one included;
 //! - `fail CKR COUNT`: the next COUNT calls of C_Sign since the file was written return this number;
 //! - `dead CKR`: C_OpenSession and C_Sign return it;
+//! - `dead-until-initialize CKR`: the same, until C_Initialize is called;
+//! - `fail-initialize CKR`: C_Initialize returns it;
 //! - `fail-login CKR`: C_Login returns it;
 //! - `hang-open SLOT`: C_OpenSession on the token in this slot does not return before the file is empty;
 //! - `away SLOT`: nothing can be done on the token in this slot (CKR_TOKEN_NOT_PRESENT);
@@ -41,6 +43,7 @@ static OURS: OnceLock<CK_FUNCTION_LIST> = OnceLock::new();
 static STATE: Mutex<State> = Mutex::new(State {
     written: None,
     done: 0,
+    initialized: false,
     calls: BTreeMap::new(),
 });
 
@@ -57,6 +60,8 @@ struct State {
     written: Option<SystemTime>,
     /// Faults dealt out since then.
     done: u64,
+    /// C_Initialize was called since then.
+    initialized: bool,
     calls: BTreeMap<&'static str, u64>,
 }
 
@@ -78,6 +83,7 @@ fn order() -> Vec<String> {
     if state.written != written {
         state.written = written;
         state.done = 0;
+        state.initialized = false;
     }
     text.split_whitespace().map(str::to_owned).collect()
 }
@@ -132,6 +138,7 @@ fn load() -> Real {
 pub unsafe extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK_RV {
     let ours = OURS.get_or_init(|| {
         let mut ours = *real();
+        ours.C_Initialize = Some(initialize);
         ours.C_OpenSession = Some(open_session);
         ours.C_CloseSession = Some(close_session);
         ours.C_GetSessionInfo = Some(session_info);
@@ -183,8 +190,25 @@ fn fails(wanted: &str) -> Option<CK_RV> {
     }
 }
 
+/// The same for what ends with C_Initialize.
+fn fails_until_initialize() -> Option<CK_RV> {
+    let code = fails("dead-until-initialize");
+    code.filter(|_| !state().initialized)
+}
+
 fn code_of(word: &str) -> CK_RV {
     word.parse().unwrap_or(CKR_FUNCTION_FAILED)
+}
+
+unsafe extern "C" fn initialize(arguments: *mut std::os::raw::c_void) -> CK_RV {
+    count("C_Initialize");
+    write_counts();
+    if let Some(code) = fails("fail-initialize") {
+        return code;
+    }
+    state().initialized = true;
+    // SAFETY: the arguments go through as they came.
+    unsafe { real().C_Initialize.unwrap()(arguments) }
 }
 
 unsafe extern "C" fn open_session(
@@ -195,7 +219,7 @@ unsafe extern "C" fn open_session(
     session: cryptoki_sys::CK_SESSION_HANDLE_PTR,
 ) -> CK_RV {
     count("C_OpenSession");
-    if let Some(code) = fails("dead") {
+    if let Some(code) = fails("dead").or_else(fails_until_initialize) {
         return code;
     }
     if is_away(&order(), slot) {
@@ -281,6 +305,7 @@ unsafe extern "C" fn sign(
             ["delay", ms] => least = Duration::from_millis(ms.parse().unwrap_or(0)),
             ["fail", code, times] if one_of(times) => return end(code_of(code)),
             ["dead", code] => return end(code_of(code)),
+            ["dead-until-initialize", code] if !state().initialized => return end(code_of(code)),
             ["away", _] if is_away(&order, slot_of(session)) => return end(CKR_TOKEN_NOT_PRESENT),
             ["lose", times] if one_of(times) => {
                 let slot = slot_of(session);
