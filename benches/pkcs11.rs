@@ -25,7 +25,7 @@ use std::{
 };
 
 use gnomon::{
-    io::pkcs11::{self, KeyOnToken, Modules, TokenChoice, keys::Vault},
+    io::pkcs11::{self, KeyOnToken, Modules, Opened, TokenChoice, keys::Vault},
     signing::{Share, Signer},
     wire::algorithm::KeyKind,
 };
@@ -126,7 +126,8 @@ fn through_the_queue() {
                 deadline: Duration::from_secs(5),
                 verify,
             };
-            pkcs11::open(&modules, &key, &public, None).unwrap()
+            let opened = pkcs11::open(&modules, &key, &public, None);
+            opened.and_then(Opened::present).unwrap()
         };
         let (plain, verifying) = (open(false), open(true));
         let (mut bare, mut queued, mut verified) = (Vec::new(), Vec::new(), Vec::new());

@@ -6,7 +6,6 @@ mod support;
 
 use std::{
     fs,
-    os::unix::net::UnixDatagram,
     process::Command,
     sync::{
         Arc,
@@ -154,14 +153,9 @@ fn every_mechanism_signs_what_openssl_verifies() {
 
 /// The demo's default TSU on the token behind the faulty module.
 fn faulty_gnomon(more: &str) -> (Gnomon, Token) {
-    faulty_gnomon_with(more, Vec::new())
-}
-
-fn faulty_gnomon_with(more: &str, environment: Vec<(&'static str, String)>) -> (Gnomon, Token) {
     let dir = Folder::new();
     prepare(&dir);
-    let mut token = Token::new(&dir);
-    token.environment = environment;
+    let token = Token::new(&dir);
     token.import(&dir, "tsu-ecdsa", "01");
     let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
     let on_token = format!(
@@ -345,38 +339,6 @@ fn whom_neither_the_device_nor_its_queue_has_room_for_is_told_at_once() {
 }
 
 #[test]
-fn the_watchdog_starves_while_no_session_can_come_back() {
-    let dir = Folder::new();
-    let fed = UnixDatagram::bind(dir.join("notify")).unwrap();
-    fed.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let next = || {
-        let mut said = [0; 64];
-        let length = fed.recv(&mut said).map_err(|_| "nothing was said").unwrap();
-        String::from_utf8_lossy(&said[..length]).trim().to_owned()
-    };
-    let environment = vec![
-        ("NOTIFY_SOCKET", dir.path("notify")),
-        ("WATCHDOG_USEC", "400000".to_owned()),
-    ];
-    let (gnomon, token) = faulty_gnomon_with("sessions = 2, deadline = \"1s\"", environment);
-    assert_eq!(next(), "READY=1");
-    assert_eq!(next(), "WATCHDOG=1");
-    let (_, body) = timestamp_query(&gnomon.dir);
-    token.order("hang");
-    for _ in 0..2 {
-        assert!(!granted(&gnomon.post("/tsa/ecdsa", "", &body).body));
-    }
-    // Whatever was said before the second one was given up is taken out, and then nothing more comes.
-    fed.set_read_timeout(Some(Duration::from_millis(1500)))
-        .unwrap();
-    let mut said = [0; 64];
-    wait_for("silence", || fed.recv(&mut said).is_err().then_some(()));
-    assert!(!is_ready(&gnomon), "what needs no key goes on");
-    token.order("");
-    assert_eq!(next(), "WATCHDOG=1");
-}
-
-#[test]
 fn nothing_is_looked_up_after_the_start_and_one_login_serves_all_sessions() {
     let (gnomon, token) = faulty_gnomon("sessions = 4");
     let (_, body) = timestamp_query(&gnomon.dir);
@@ -530,49 +492,6 @@ fn what_is_wrong_with_a_token_is_said_and_a_wrong_pin_is_tried_once() {
         assert!(
             !said.contains("9999") && !said.contains("1234"),
             "no PIN in a message: {said}"
-        );
-    }
-}
-
-#[test]
-fn a_start_that_fails_at_the_device_is_one_that_may_go_well_the_next_time() {
-    let dir = Folder::new();
-    prepare(&dir);
-    let token = Token::new(&dir);
-    token.import(&dir, "tsu-ecdsa", "01");
-    let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
-    fs::write(dir.join("wrong-pin"), "9999\n").unwrap();
-    run("chmod", &["600", &dir.path("wrong-pin")]);
-    let start = |order: &str, tokens: &str, pin: &str| {
-        token.order(order);
-        let key = format!(
-            "key = {{ module = \"{}\", tokens = [{tokens}], label = \"tsu-ecdsa\", pin_file = \"{pin}\", \
-             deadline = \"200ms\" }}",
-            faulty().display()
-        );
-        let config = config.replacen("key = \"tsu-ecdsa.key\"", &key, 1);
-        fs::write(dir.join("gnomon.toml"), config).unwrap();
-        let command = gnomon(&["serve", "--config", &dir.path("gnomon.toml")]);
-        let output = token.around(command).output().unwrap();
-        (output.status.code().unwrap(), text(&output))
-    };
-    let (here, away) = ("\"gnomon\"", "\"elsewhere\"");
-    let (here_first, away_first) = (format!("{here}, {away}"), format!("{away}, {here}"));
-    for (order, tokens, pin, status, expected) in [
-        // CKR_TOKEN_NOT_PRESENT, and a token that nobody sees.
-        ("dead 224", here, "pin", 1, "TokenNotPresent"),
-        ("", away, "pin", 1, "no such token"),
-        ("hang", here, "pin", 1, "its calls do not come back"),
-        ("", here, "wrong-pin", 78, "the PIN was refused"),
-        // CKR_DEVICE_ERROR, which may stand for a wrong PIN, also where another token is only away.
-        ("fail-login 48", here, "pin", 78, "C_Login gave DeviceError"),
-        ("fail-login 48", &here_first, "pin", 78, "C_Login gave"),
-        ("fail-login 48", &away_first, "pin", 78, "C_Login gave"),
-    ] {
-        let said = start(order, tokens, pin);
-        assert!(
-            said.0 == status && said.1.contains(expected),
-            "{order}: {said:?}"
         );
     }
 }

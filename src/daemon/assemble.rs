@@ -28,7 +28,7 @@ use crate::{
         },
         http_client,
         kernel_clock::{DemoClock, KernelClock},
-        pkcs11::{self, Modules, Pkcs11Error, is_same_pin},
+        pkcs11::{self, Modules, Opened as OpenedKey, Pkcs11Error, is_same_pin},
         softkey,
         wall_clock::wall_clock,
     },
@@ -71,6 +71,28 @@ pub struct Parts {
     pub certificates: Vec<Event>,
     /// The keys on tokens, for the next configuration.
     pub token_keys: Vec<TokenKey>,
+    /// The keys on tokens that are away, which are tried until they are there.
+    pub away: Vec<Problem>,
+    /// Whether there are others.
+    pub any_signs: bool,
+}
+
+impl Parts {
+    /// Itself, if every key can sign at present.
+    pub fn whole(self) -> Result<Self, Vec<Problem>> {
+        match self.away.is_empty() {
+            true => Ok(self),
+            false => Err(self.away),
+        }
+    }
+
+    /// Itself, if any key can sign at present.
+    pub fn some(self) -> Result<Self, Vec<Problem>> {
+        match self.any_signs {
+            true => Ok(self),
+            false => self.whole(),
+        }
+    }
 }
 
 /// A key on a token with its sessions.
@@ -144,6 +166,8 @@ struct Assembly<'a> {
     certificates: Vec<Event>,
     push_tokens: Vec<(String, BearerToken)>,
     token_keys: Vec<TokenKey>,
+    away: Vec<Problem>,
+    any_signs: bool,
 }
 
 /// Reads and proves everything that `config` names.
@@ -157,6 +181,8 @@ pub fn assemble(config: &Config, inherited: Inherited<'_>) -> Result<Parts, Vec<
         certificates: Vec::new(),
         push_tokens: Vec::new(),
         token_keys: Vec::new(),
+        away: Vec::new(),
+        any_signs: false,
     };
     assembly.check_journal();
     let access = assembly.access();
@@ -174,6 +200,7 @@ pub fn assemble(config: &Config, inherited: Inherited<'_>) -> Result<Parts, Vec<
         .max();
     let (issuers, feeds) = assembly.issuers();
     if !assembly.problems.is_empty() {
+        assembly.problems.extend(assembly.away);
         return Err(assembly.problems);
     }
     Ok(Parts {
@@ -189,6 +216,8 @@ pub fn assemble(config: &Config, inherited: Inherited<'_>) -> Result<Parts, Vec<
         cautions: assembly.cautions,
         certificates: assembly.certificates,
         token_keys: assembly.token_keys,
+        away: assembly.away,
+        any_signs: assembly.any_signs,
     })
 }
 
@@ -442,7 +471,9 @@ impl Assembly<'_> {
         match &key.place {
             KeyPlace::File(path) => {
                 let threads = self.config.http.workers;
-                self.take(field, softkey::load(path, key.signature, threads))
+                let signer = self.take(field, softkey::load(path, key.signature, threads));
+                self.any_signs |= signer.is_some();
+                signer
             }
             KeyPlace::Token(token) => {
                 let public = certificate?.public_key();
@@ -454,10 +485,10 @@ impl Assembly<'_> {
                     None => {
                         let token = self.take(field, token)?;
                         let modules = self.inherited.modules;
-                        let signer = pkcs11::open(modules, &token, public, key.signature);
+                        let opened = pkcs11::open(modules, &token, public, key.signature);
                         TokenKey {
                             config: key.clone(),
-                            signer: self.take_signer(field, signer)?,
+                            signer: self.take_opened(field, opened)?,
                             pin: token.pin,
                         }
                     }
@@ -469,19 +500,29 @@ impl Assembly<'_> {
         }
     }
 
-    fn take_signer(
+    fn take_opened(
         &mut self,
         field: &str,
-        signer: Result<Arc<dyn Signer>, Pkcs11Error>,
+        opened: Result<OpenedKey, Pkcs11Error>,
     ) -> Option<Arc<dyn Signer>> {
-        let wrong = |error: Pkcs11Error| {
+        let problem = |error: Pkcs11Error| {
             let problem = Problem::new(&self.config.file, field, &error);
-            self.problems.push(match error.may_pass() {
+            match error.may_pass() {
                 true => problem.that_may_pass(),
                 false => problem,
-            });
+            }
         };
-        signer.map_err(wrong).ok()
+        match opened {
+            Ok(OpenedKey { signer, away }) => {
+                self.any_signs |= away.is_none();
+                self.away.extend(away.map(problem));
+                Some(signer)
+            }
+            Err(error) => {
+                self.problems.push(problem(error));
+                None
+            }
+        }
     }
 
     /// The first certificate of a file; more may follow, as in the files that CAs hand out.

@@ -47,7 +47,7 @@ pub struct Addresses {
 /// touches neither the journal nor a port.
 pub fn check(config: &Config) -> Result<Vec<String>, Vec<Problem>> {
     let (modules, mut followers) = (Modules::default(), Followers::default());
-    let parts = assemble(config, Inherited::nothing(&modules, &mut followers))?;
+    let parts = assemble(config, Inherited::nothing(&modules, &mut followers))?.whole()?;
     assemble::clock(config, parts.tolerance)?;
     Ok(parts.cautions)
 }
@@ -61,7 +61,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses, InForce)) -> Result<(
     let modules = Arc::new(Modules::default());
     let signals = Signals::catch().map_err(|error| unserved(error.into()))?;
     let mut followers = Followers::default();
-    let parts = assemble(config, Inherited::nothing(&modules, &mut followers))?;
+    let parts = assemble(config, Inherited::nothing(&modules, &mut followers))?.some()?;
     let clock = assemble::clock(config, parts.tolerance)?;
     let sockets = Sockets::open(config, passed)?;
     let addresses = sockets.addresses();
@@ -83,6 +83,12 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses, InForce)) -> Result<(
     }
     for caution in &parts.cautions {
         tracing::warn!(code = code::CAUTION, "{caution}");
+    }
+    for away in &parts.away {
+        tracing::warn!(
+            code = code::TOKEN_AWAY,
+            "{away}; it is tried until it signs, and the other keys serve"
+        );
     }
     let base = Base {
         modules: Arc::clone(&modules),

@@ -127,7 +127,7 @@ fn reload(
         &config,
         before.leaves(&standing.modules, &mut running.followers),
     );
-    let begun = parts.and_then(|mut parts| {
+    let begun = parts.and_then(Parts::whole).and_then(|mut parts| {
         let wrong = |what: String| vec![Problem::new(&config.file, "revocation.dir", what)];
         if standing.stopping.load(Ordering::Acquire) {
             return Err(wrong("gnomon was told to stop".into()));

@@ -47,7 +47,7 @@ use crate::{
         systemd,
         wall_clock::wall_clock,
     },
-    service::{code, status::Statuses, timestamp::Timestamping},
+    service::{code, status::Statuses},
 };
 
 /// How long a stop waits for a reload that is under way, once requests have been answered.
@@ -210,9 +210,7 @@ impl Appliance {
         } = self.signals;
         let standing = &self.standing;
         let works = || match standing.is_stuck() {
-            true => Err(
-                "a call into a signing device has not come back, and no other session serves its key",
-            ),
+            true => Err("a call into a signing device has not come back, and no key signs"),
             false if !self.public.turn() || !self.admin.turn() => {
                 Err("a thread that serves requests does not come back from one")
             }
@@ -360,14 +358,20 @@ impl Standing {
         self.operator.store(running.operator(self.started));
     }
 
-    /// Whether only a new process can have a device back.
+    /// Whether no key signs, and only a new process can have one of them back. While another one signs, the process is
+    /// not to end for it.
     fn is_stuck(&self) -> bool {
         let public = self.public.load();
-        public
-            .timestamping
-            .as_deref()
-            .is_some_and(Timestamping::is_stuck)
-            || public.statuses.as_deref().is_some_and(Statuses::is_stuck)
+        let tsus = public.timestamping.iter().flat_map(|all| all.signers());
+        let responders = public.statuses.iter().flat_map(|all| all.signers());
+        let mut stuck = false;
+        for signer in tsus.chain(responders) {
+            if signer.is_available() {
+                return false;
+            }
+            stuck |= signer.is_stuck();
+        }
+        stuck
     }
 }
 

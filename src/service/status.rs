@@ -28,7 +28,7 @@ use crate::{
         window::Window,
     },
     revocation::{SerialStatus, Snapshot},
-    signing::{Share, SignError, credential::CredentialError},
+    signing::{Share, SignError, Signer, credential::CredentialError},
     wire::{
         ocsp_request::{CertId, OcspRequest, RequestError},
         ocsp_response::ErrorStatus,
@@ -262,14 +262,13 @@ impl Statuses {
         Ok(())
     }
 
-    /// Whether a responder's device can only be had back by a new process.
-    pub fn is_stuck(&self) -> bool {
-        let mut responders = self
-            .issuers
-            .all()
-            .iter()
-            .flat_map(|issuer| &issuer.responders);
-        responders.any(|responder| responder.credential().signer().is_stuck())
+    /// The keys whose turn it is.
+    pub fn signers(&self) -> impl Iterator<Item = &dyn Signer> {
+        let now = self.clock.reading();
+        let issuers = self.issuers.all().iter();
+        let responders = issuers.flat_map(|issuer| &issuer.responders);
+        let usable = responders.filter(move |responder| responder.signs_at(now));
+        usable.map(|responder| responder.credential().signer().as_ref())
     }
 
     async fn try_answer(&self, request: &[u8]) -> Result<Reply, Failure> {

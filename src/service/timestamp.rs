@@ -9,7 +9,7 @@ use super::{code, trouble::Trouble};
 use crate::{
     audit::{RecordError, Recorder},
     clock::Clock,
-    signing::{Share, SignError},
+    signing::{Share, SignError, Signer},
     tsa::{
         Token, Tsu,
         admission::{Admitted, Refusal, admit},
@@ -201,11 +201,12 @@ impl Timestamping {
         Ok(())
     }
 
-    /// Whether a TSU's device can only be had back by a new process.
-    pub fn is_stuck(&self) -> bool {
+    /// The keys whose turn it is.
+    pub fn signers(&self) -> impl Iterator<Item = &dyn Signer> {
         let now = self.clock.reading();
-        let mut tsus = self.tsus.all().iter();
-        tsus.any(|tsu| tsu.signatory(now).credential().signer().is_stuck())
+        let signatories = self.tsus.all().iter().map(move |tsu| tsu.signatory(now));
+        let usable = signatories.filter(move |signatory| signatory.usable_at(now).is_ok());
+        usable.map(|signatory| signatory.credential().signer().as_ref())
     }
 
     async fn issue(&self, tsu: &Tsu, request: TimeStampReq<'_>) -> Result<Token, Failure> {

@@ -158,7 +158,7 @@ impl Install {
             verify: true,
         };
         let modules = Modules::default();
-        let signer = pkcs11::open(&modules, &key, certificate.public_key(), None)?;
+        let signer = pkcs11::open(&modules, &key, certificate.public_key(), None)?.present()?;
         let now = wall_clock();
         let credential = Credential::prove(role, certificate, chain, signer, now)?;
         write(&self.to, &content)?;

@@ -60,7 +60,8 @@ impl Assembly<'_> {
             .collect();
         let (mut issuers, mut feeds) = (Vec::new(), Vec::new());
         for draft in drafts {
-            if !self.problems.is_empty() && self.inherited.followers.has_begun() {
+            let is_whole = self.problems.is_empty() && self.away.is_empty();
+            if !is_whole && self.inherited.followers.has_begun() {
                 continue;
             }
             let feed = self.feed(&draft.field, draft.settings);

@@ -37,6 +37,9 @@ pub use module::{Module, Modules, is_same_pin};
 /// take as long as a signature.
 const CALLS: u32 = 5;
 
+/// For so long a token may be proved without a word.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// Which token of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenChoice {
@@ -137,16 +140,35 @@ fn said(error: &Error) -> String {
     }
 }
 
+/// A key with its threads.
+#[derive(Debug)]
+pub struct Opened {
+    pub signer: Arc<dyn Signer>,
+    /// Why it cannot sign on any token at present. The threads try again until it can.
+    pub away: Option<Pkcs11Error>,
+}
+
+impl Opened {
+    /// The key, if it can sign at present.
+    pub fn present(self) -> Result<Arc<dyn Signer>, Pkcs11Error> {
+        match self.away {
+            None => Ok(self.signer),
+            Some(error) => Err(error),
+        }
+    }
+}
+
 /// Opens the key whose public half is `public`, and shows by a signature on every token that it is the one.
-/// One token that works is enough; those that do not are tried again while the appliance runs.
+/// One token that works is enough; those that do not are tried again while the appliance runs, also where none works
+/// and that may pass.
 pub fn open(
     modules: &Modules,
     key: &KeyOnToken,
     public: &PublicKey,
     algorithm: Option<SignatureAlgorithm>,
-) -> Result<Arc<dyn Signer>, Pkcs11Error> {
+) -> Result<Opened, Pkcs11Error> {
     let scheme = Scheme::new(public.kind(), algorithm)?;
-    let module = modules.open(&key.module)?;
+    let module = modules.load(&key.module)?;
     let threads = key.tokens.len().saturating_mul(key.sessions.max(1));
     let (jobs, sessions) = (Arc::new(Jobs::default()), Arc::new(Sessions::new(threads)));
     let (mut works, mut away) = (false, None::<Pkcs11Error>);
@@ -166,7 +188,8 @@ pub fn open(
             Ok(()) => works = true,
             // It may come, or come back; what else is wrong is the operator's to mend.
             Err(
-                error @ (Pkcs11Error::NoToken(_)
+                error @ (Pkcs11Error::Module { .. }
+                | Pkcs11Error::NoToken(_)
                 | Pkcs11Error::Device { .. }
                 | Pkcs11Error::Hangs { .. }),
             ) => {
@@ -179,11 +202,14 @@ pub fn open(
         }
         workers.extend(std::iter::repeat_n(worker, key.sessions.max(1)));
     }
-    match away {
-        Some(error) if !works => return Err(error),
-        Some(error) => tracing::warn!(code = code::TOKEN_AWAY, "{error}; the other tokens serve"),
-        None => {}
-    }
+    let away = match away {
+        Some(error) if works => {
+            tracing::warn!(code = code::TOKEN_AWAY, "{error}; the other tokens serve");
+            None
+        }
+        Some(error) if !error.may_pass() => return Err(error),
+        away => away,
+    };
     // Before its threads, which end with it where not all of them can be had.
     let device = Arc::new(Device {
         public: public.clone(),
@@ -199,7 +225,10 @@ pub fn open(
             .spawn(move || worker.run(number))
             .map_err(Pkcs11Error::Threads)?;
     }
-    Ok(device)
+    Ok(Opened {
+        signer: device,
+        away,
+    })
 }
 
 /// Proves the key on a thread of its own, which is left behind where the token does not come back.
@@ -213,9 +242,15 @@ fn prove(worker: &Worker) -> Result<(), Pkcs11Error> {
             let _ = told.send(own.prove());
         })
         .map_err(Pkcs11Error::Threads)?;
-    proved
-        .recv_timeout(time)
-        .unwrap_or(Err(Pkcs11Error::Hangs { choice, time }))
+    let mut result = proved.recv_timeout(time.min(QUIET));
+    if result.is_err() && time > QUIET {
+        tracing::info!(
+            "{choice}: has not signed yet; it is waited for, {} ms at most",
+            time.as_millis()
+        );
+        result = proved.recv_timeout(time - QUIET);
+    }
+    result.unwrap_or(Err(Pkcs11Error::Hangs { choice, time }))
 }
 
 /// A key behind sessions.

@@ -29,7 +29,10 @@ pub struct Modules(Mutex<HashMap<PathBuf, Arc<Module>>>);
 /// One loaded library.
 #[derive(Debug)]
 pub struct Module {
+    path: PathBuf,
     context: Pkcs11,
+    /// Whether the library is initialised.
+    begun: Mutex<bool>,
     /// Every call into the library holds it for reading; to start the library anew takes it for writing. The
     /// number counts the starts: sessions of an earlier one are void.
     gate: RwLock<u64>,
@@ -49,20 +52,28 @@ struct Login {
 }
 
 impl Modules {
-    /// The module of this library.
+    /// The module of this library, initialised.
     pub fn open(&self, path: &Path) -> Result<Arc<Module>, Pkcs11Error> {
+        let module = self.load(path)?;
+        module.begin()?;
+        Ok(module)
+    }
+
+    /// The module of this library, to be initialised when a session is opened: a library whose device is away may fail in
+    /// that, or not come back from it.
+    pub fn load(&self, path: &Path) -> Result<Arc<Module>, Pkcs11Error> {
         let mut modules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = modules.get(path) {
             return Ok(Arc::clone(module));
         }
-        let failed = |error| Pkcs11Error::Module {
+        let context = Pkcs11::new(path).map_err(|error| Pkcs11Error::Module {
             path: path.to_owned(),
             error,
-        };
-        let context = Pkcs11::new(path).map_err(failed)?;
-        initialise(&context).map_err(failed)?;
+        })?;
         let module = Arc::new(Module {
+            path: path.to_owned(),
             context,
+            begun: Mutex::new(false),
             gate: RwLock::new(0),
             logins: Mutex::default(),
             working: AtomicUsize::new(0),
@@ -106,6 +117,19 @@ impl Module {
         self.gate.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Initialises the library, unless that was done.
+    fn begin(&self) -> Result<(), Pkcs11Error> {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*begun {
+            initialise(&self.context).map_err(|error| Pkcs11Error::Module {
+                path: self.path.clone(),
+                error,
+            })?;
+            *begun = true;
+        }
+        Ok(())
+    }
+
     pub const fn context(&self) -> &Pkcs11 {
         &self.context
     }
@@ -146,6 +170,7 @@ impl Module {
             choice: choice.clone(),
             error,
         };
+        self.begin()?;
         let slot = self.slot(choice)?;
         self.log_in(choice, slot, pin)?;
         self.context.open_ro_session_no_drop(slot).map_err(failed)
@@ -207,16 +232,16 @@ impl Module {
     }
 
     /// Starts the library anew, unless something in it works, another did since `generation`, or a call is
-    /// stuck inside.
-    pub fn start_anew(&self, generation: u64) -> Result<(), Error> {
+    /// stuck inside. Where it does not start, whoever opens a session tries again.
+    pub fn start_anew(&self, generation: u64) {
         const TRIES: u32 = 100;
         for _ in 0..TRIES {
             if self.working.load(Ordering::Acquire) > 0 {
-                return Ok(());
+                return;
             }
             if let Ok(mut gate) = self.gate.try_write() {
                 if *gate != generation {
-                    return Ok(());
+                    return;
                 }
                 // No call is inside, so that nobody holds one of them.
                 for login in self.logins().values() {
@@ -224,12 +249,12 @@ impl Module {
                     login.kept = None;
                 }
                 let _ = self.context.clone().finalize();
+                *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = false;
                 *gate += 1;
-                return initialise(&self.context);
+                return;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Ok(())
     }
 
     fn logins(&self) -> MutexGuard<'_, HashMap<u64, Arc<Mutex<Login>>>> {

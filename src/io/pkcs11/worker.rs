@@ -111,7 +111,7 @@ impl Worker {
                     failures += 1;
                     if failures % PATIENCE == 0 && !matches!(error, Pkcs11Error::PinRefused(_)) {
                         let generation = *self.module.enter();
-                        let _ = self.module.start_anew(generation);
+                        self.module.start_anew(generation);
                     }
                     let pause = FIRST_PAUSE
                         .saturating_mul(1 << failures.min(7))

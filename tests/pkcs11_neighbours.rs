@@ -1,0 +1,259 @@
+//! One key's device in trouble beside keys that are well: those are served, at the start and later, and the process ends
+//! only where no key signs.
+
+mod support;
+
+use std::{
+    fs::{self, File},
+    os::unix::net::UnixDatagram,
+    time::Duration,
+};
+
+use support::{
+    Folder, Gnomon, gnomon, prepare, run, text, timestamp_query,
+    token::{Token, faulty},
+    wait_for,
+};
+
+/// The demo, with all its keys also on a token, and the configuration that says which are used there.
+struct Site {
+    dir: Folder,
+    token: Token,
+    config: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = Folder::new();
+        prepare(&dir);
+        let token = Token::new(&dir);
+        for (name, id) in [("tsu-ecdsa", "01"), ("tsu-rsa", "02"), ("ocsp", "03")] {
+            token.import(&dir, name, id);
+        }
+        let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
+        Self { dir, token, config }
+    }
+
+    /// Has a key used on the token, behind the faulty module.
+    fn on_token(mut self, name: &str, fields: &str) -> Self {
+        let key = format!(
+            "key = {{ module = \"{}\", label = \"{name}\", {fields} }}",
+            faulty().display()
+        );
+        let file = format!("key = \"{name}.key\"");
+        assert!(self.config.contains(&file));
+        self.config = self.config.replacen(&file, &key, 1);
+        self
+    }
+
+    /// Leaves nothing but the TSU `ecdsa`.
+    fn alone(mut self) -> Self {
+        let end = self.config.find("[[tsu]]\nname = \"rsa\"").unwrap();
+        self.config.truncate(end);
+        self
+    }
+
+    /// Serves it, with its log in a file.
+    fn serve(self) -> (Gnomon, Token) {
+        let (listen, admin) = (support::free_port(), support::free_port());
+        let config = self.config.lines().map(|line| match line {
+            line if line.starts_with("listen = ") => format!("listen = [\"{listen}\"]\n"),
+            line if line.starts_with("admin = ") => format!("admin = \"{admin}\"\n"),
+            line => format!("{line}\n"),
+        });
+        fs::write(self.dir.join("gnomon.toml"), config.collect::<String>()).unwrap();
+        let command = gnomon(&["serve", "--config", &self.dir.path("gnomon.toml")]);
+        let mut command = self.token.around(command);
+        command.stderr(File::create(self.dir.join("log")).unwrap());
+        let gnomon = Gnomon::started(command, self.dir, listen, admin);
+        (gnomon, self.token)
+    }
+}
+
+const HERE: &str = "token = \"gnomon\", pin_file = \"pin\"";
+
+fn granted(response: &[u8]) -> bool {
+    response.get(4..9) == Some(&[0x30, 3, 2, 1, 0])
+}
+
+fn serving(gnomon: &Gnomon, service: &str) -> f64 {
+    gnomon.metric(&["gnomon_pkcs11_sessions_serving", service])
+}
+
+/// Where systemd listens, and what it is told there.
+struct Systemd(UnixDatagram);
+
+impl Systemd {
+    fn around(token: &mut Token, dir: &Folder) -> Self {
+        let socket = UnixDatagram::bind(dir.join("notify")).unwrap();
+        token.environment = vec![
+            ("NOTIFY_SOCKET", dir.path("notify")),
+            ("WATCHDOG_USEC", "400000".to_owned()),
+        ];
+        Self(socket)
+    }
+
+    /// The next that is said, within this time.
+    fn hears(&self, time: Duration) -> Option<String> {
+        self.0.set_read_timeout(Some(time)).unwrap();
+        let mut said = [0; 64];
+        let length = self.0.recv(&mut said).ok()?;
+        Some(String::from_utf8_lossy(&said[..length]).trim().to_owned())
+    }
+
+    fn forgets(&self) {
+        self.0.set_nonblocking(true).unwrap();
+        while self.0.recv(&mut [0; 64]).is_ok() {}
+        self.0.set_nonblocking(false).unwrap();
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn the_watchdog_starves_while_no_key_signs_and_none_can_come_back() {
+    let mut site = Site::new()
+        .on_token(
+            "tsu-ecdsa",
+            &format!("{HERE}, sessions = 2, deadline = \"1s\""),
+        )
+        .alone();
+    let systemd = Systemd::around(&mut site.token, &site.dir);
+    let (gnomon, token) = site.serve();
+    assert_eq!(systemd.hears(PATIENCE).unwrap(), "READY=1");
+    assert_eq!(systemd.hears(PATIENCE).unwrap(), "WATCHDOG=1");
+    let (_, body) = timestamp_query(&gnomon.dir);
+    token.order("hang");
+    for _ in 0..2 {
+        assert!(!granted(&gnomon.post("/tsa", "", &body).body));
+    }
+    // Whatever was said before the second one was given up is taken out, and then nothing more comes.
+    wait_for("silence", || {
+        let heard = systemd.hears(Duration::from_millis(1500));
+        heard.is_none().then_some(())
+    });
+    assert_eq!(gnomon.ready().0, 503, "what needs no key goes on");
+    token.order("");
+    assert_eq!(systemd.hears(PATIENCE).unwrap(), "WATCHDOG=1");
+}
+
+#[test]
+fn the_watchdog_is_fed_while_another_key_signs() {
+    let fields = format!("{HERE}, sessions = 2, deadline = \"1s\"");
+    let mut site = Site::new().on_token("tsu-ecdsa", &fields);
+    let systemd = Systemd::around(&mut site.token, &site.dir);
+    let (gnomon, token) = site.serve();
+    let (_, body) = timestamp_query(&gnomon.dir);
+    token.order("hang");
+    for _ in 0..2 {
+        assert!(!granted(&gnomon.post("/tsa/ecdsa", "", &body).body));
+    }
+    assert_eq!(serving(&gnomon, "tsa"), 0.0);
+    // Its calls have been inside for longer than their deadline, and go on to be.
+    systemd.forgets();
+    for _ in 0..5 {
+        assert_eq!(systemd.hears(PATIENCE).unwrap(), "WATCHDOG=1");
+    }
+    assert!(granted(&gnomon.post("/tsa/rsa", "", &body).body));
+    let (status, why) = gnomon.ready();
+    assert!(
+        status == 503 && why.contains("tsu `ecdsa`: its key cannot be reached"),
+        "{why}"
+    );
+    token.order("");
+}
+
+#[test]
+fn a_start_serves_the_keys_that_are_there_and_goes_on_trying_the_others() {
+    for (order, why) in [
+        // CKR_TOKEN_NOT_PRESENT; calls that do not come back; CKR_DEVICE_ERROR before there is any session.
+        ("dead 224", "token `gnomon`: C_OpenSession gave"),
+        ("hang", "token `gnomon`: its calls do not come back"),
+        ("fail-initialize 48", "C_Initialize gave DeviceError"),
+    ] {
+        let fields = format!("{HERE}, sessions = 2, deadline = \"500ms\"");
+        let site = Site::new().on_token("tsu-ecdsa", &fields);
+        site.token.order(order);
+        let (gnomon, token) = site.serve();
+        let (_, body) = timestamp_query(&gnomon.dir);
+        let is_granted = |tsu: &str| granted(&gnomon.post(tsu, "", &body).body);
+        assert!(is_granted("/tsa/rsa") && !is_granted("/tsa/ecdsa"));
+        assert!(gnomon.ask("good.pem", &[]).contains("good.pem: good"));
+        let (status, said) = gnomon.ready();
+        assert!(
+            status == 503 && said.contains("tsu `ecdsa`: its key cannot be reached"),
+            "{order}: {said}"
+        );
+        let log = fs::read_to_string(gnomon.dir.join("log")).unwrap();
+        let line = log.lines().find(|line| line.contains(" GN1303 ")).unwrap();
+        assert!(line.contains("tsu[0].key") && line.contains(why), "{line}");
+        // Two seconds and a half are waited for one that hangs.
+        let is_told = log.contains("token `gnomon`: has not signed yet");
+        assert_eq!(is_told, order == "hang", "{order}");
+        token.order("");
+        wait_for("the key's return", || {
+            (gnomon.ready().0 == 200).then_some(())
+        });
+        assert!(is_granted("/tsa/ecdsa"));
+    }
+}
+
+#[test]
+fn a_reload_is_refused_while_a_new_key_is_away() {
+    let site = Site::new().on_token("tsu-ecdsa", HERE);
+    let (gnomon, token) = site.serve();
+    let (_, body) = timestamp_query(&gnomon.dir);
+    token.order("dead 224");
+    let file = gnomon.dir.join("gnomon.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let key = format!(
+        "key = {{ module = \"{}\", label = \"tsu-rsa\", {HERE} }}",
+        faulty().display()
+    );
+    fs::write(&file, config.replacen("key = \"tsu-rsa.key\"", &key, 1)).unwrap();
+    gnomon.signal("HUP");
+    let reloads = |outcome: &str| gnomon.metric(&["gnomon_reloads_total", outcome]);
+    wait_for("the refusal", || (reloads("refused") == 1.0).then_some(()));
+    assert!(granted(&gnomon.post("/tsa/rsa", "", &body).body));
+    token.order("");
+    gnomon.signal("HUP");
+    wait_for("the reload", || (reloads("done") == 1.0).then_some(()));
+    assert!(granted(&gnomon.post("/tsa/rsa", "", &body).body));
+}
+
+#[test]
+fn a_start_fails_where_no_key_can_sign_or_somebody_must_mend_one() {
+    let start = |order: &str, tokens: &str, pin: &str, is_alone: bool| {
+        let fields = format!("tokens = [{tokens}], pin_file = \"{pin}\", deadline = \"200ms\"");
+        let site = Site::new().on_token("tsu-ecdsa", &fields);
+        let site = if is_alone { site.alone() } else { site };
+        fs::write(site.dir.join("wrong-pin"), "9999\n").unwrap();
+        run("chmod", &["600", &site.dir.path("wrong-pin")]);
+        site.token.order(order);
+        fs::write(site.dir.join("gnomon.toml"), &site.config).unwrap();
+        let command = gnomon(&["serve", "--config", &site.dir.path("gnomon.toml")]);
+        let output = site.token.around(command).output().unwrap();
+        (output.status.code().unwrap(), text(&output))
+    };
+    let (here, away) = ("\"gnomon\"", "\"elsewhere\"");
+    let (here_first, away_first) = (format!("{here}, {away}"), format!("{away}, {here}"));
+    for (order, tokens, pin, status, expected) in [
+        // CKR_TOKEN_NOT_PRESENT, and a token that nobody sees.
+        ("dead 224", here, "pin", 1, "TokenNotPresent"),
+        ("", away, "pin", 1, "no such token"),
+        ("hang", here, "pin", 1, "its calls do not come back"),
+        ("fail-initialize 48", here, "pin", 1, "C_Initialize gave"),
+        ("", here, "wrong-pin", 78, "the PIN was refused"),
+        // CKR_DEVICE_ERROR, which may stand for a wrong PIN, also where another token is only away.
+        ("fail-login 48", here, "pin", 78, "C_Login gave DeviceError"),
+        ("fail-login 48", &here_first, "pin", 78, "C_Login gave"),
+        ("fail-login 48", &away_first, "pin", 78, "C_Login gave"),
+    ] {
+        // What may pass stops a start only where there is nothing else to serve.
+        let said = start(order, tokens, pin, status == 1);
+        assert!(
+            said.0 == status && said.1.contains(expected),
+            "{order}: {said:?}"
+        );
+    }
+}
