@@ -153,7 +153,7 @@ async fn rate(signer: &dyn Signer, time: Duration) -> f64 {
     let one = || async {
         let mut count = 0u32;
         while start.elapsed() < time {
-            let permit = signer.permit(Share::TimeStamp).await.unwrap();
+            let permit = signer.permit(Share::Client).await.unwrap();
             signer.sign(permit, MESSAGE).await.unwrap();
             count += 1;
         }

@@ -1,12 +1,14 @@
 //! One key's device in trouble beside keys that are well: those are served, at the start and later, and the process ends
-//! only where no key signs.
+//! only where no key signs. Two keys on one device share it, and neither takes the other's places.
 
 mod support;
 
 use std::{
     fs::{self, File},
     os::unix::net::UnixDatagram,
-    time::Duration,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use support::{
@@ -256,4 +258,68 @@ fn a_start_fails_where_no_key_can_sign_or_somebody_must_mend_one() {
             "{order}: {said:?}"
         );
     }
+}
+
+/// Requests about `good.pem` with a nonce, without end and from `clients` at once, for as long as `during` runs. Gives how
+/// many were answered, as far as `is_fine` says.
+fn under_status_load<T>(
+    gnomon: &Gnomon,
+    clients: usize,
+    is_fine: impl Fn(&[u8]) -> bool + Sync,
+    during: impl FnOnce() -> T,
+) -> (usize, T) {
+    let file = gnomon.dir.path("nonce.ocsp");
+    let (issuer, good) = (gnomon.dir.path("issuing.pem"), gnomon.dir.path("good.pem"));
+    let about = ["-issuer", &issuer, "-cert", &good, "-reqout", &file];
+    run("openssl", &[&["ocsp", "-nonce"], &about[..]].concat());
+    let (request, stop) = (fs::read(file).unwrap(), AtomicBool::new(false));
+    let answered = AtomicUsize::new(0);
+    let ask = || {
+        while !stop.load(Ordering::Relaxed) {
+            let answer = gnomon.post("/ocsp", "application/ocsp-request", &request);
+            assert!(is_fine(&answer.body), "{:?}", answer.body);
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let result = thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(ask);
+        }
+        // Also where it panics, or nobody would see why.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(during));
+        stop.store(true, Ordering::Relaxed);
+        result
+    });
+    let result = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    (answered.into_inner(), result)
+}
+
+/// OCSPResponse of status successful.
+fn is_signed(answer: &[u8]) -> bool {
+    answer.windows(5).take(5).any(|at| at[..3] == [0x0a, 1, 0])
+}
+
+#[test]
+fn a_flood_of_status_requests_keeps_no_time_stamp_from_the_same_device() {
+    let fields = format!("{HERE}, sessions = 2");
+    let site = Site::new()
+        .on_token("tsu-ecdsa", &fields)
+        .on_token("ocsp", &fields);
+    let (gnomon, token) = site.serve();
+    let (_, body) = timestamp_query(&gnomon.dir);
+    token.order("delay 5");
+    // Many more than the responder's key has places.
+    let (answered, slowest) = under_status_load(&gnomon, 24, is_signed, || {
+        let times = (0..100).map(|_| {
+            let start = Instant::now();
+            let answer = gnomon.post("/tsa/ecdsa", "", &body);
+            assert!(granted(&answer.body), "{}", answer.status);
+            start.elapsed()
+        });
+        times.max().unwrap()
+    });
+    assert!(answered > 100, "{answered}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    let refused = ["gnomon_timestamp_responses_total", "busy", "ecdsa"];
+    assert_eq!(gnomon.metric(&refused), 0.0);
 }

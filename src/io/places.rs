@@ -1,8 +1,8 @@
 //! Places at a key: [`Places::permit`] gives one, waits a little for one, or says at once that there is none.
 //! As many signatures as there are sessions are made at once, and one job more waits at each, so that no
-//! session idles between two. Anybody may use an idle key; a reserve of the places is for time-stamps alone,
-//! so that no flood of status requests keeps tokens waiting. What can wait ([`Share::WhenIdle`]) has a place only
-//! where a session stands idle, and another one for whoever comes next if the key has several.
+//! session idles between two. Each key has sessions or threads, and so places, of its own, so that no flood of status
+//! requests takes those of a TSU. What can wait ([`Share::WhenIdle`]) has a place only where a session stands idle, and
+//! another one for whoever comes next if the key has several.
 
 use std::{
     sync::{
@@ -22,8 +22,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// The places at one key.
 #[derive(Debug)]
 pub struct Places {
-    anybody: Arc<Semaphore>,
-    time_stamps: Arc<Semaphore>,
+    free: Arc<Semaphore>,
     /// One at each session, only where signatures are brief.
     brief: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -36,10 +35,8 @@ impl Places {
     /// For a key with this many sessions (or threads). For each, `queue` may wait for a place.
     pub fn new(sessions: usize, queue: usize) -> Self {
         let all = sessions.saturating_mul(2).max(2);
-        let reserve = (all / 4).max(1);
         Self {
-            anybody: Arc::new(Semaphore::new(all - reserve)),
-            time_stamps: Arc::new(Semaphore::new(reserve)),
+            free: Arc::new(Semaphore::new(all)),
             brief: Arc::new(Semaphore::new(sessions)),
             waiting: AtomicUsize::new(0),
             most_waiting: sessions.saturating_mul(queue),
@@ -51,20 +48,15 @@ impl Places {
     /// A place for one signature, to be held until who asked for it is told. Where signatures are `brief`, whoever
     /// is told of one may hold its place for as long as the next one takes, and there is one place more for that.
     pub async fn permit(&self, share: Share, brief: bool) -> Result<Permit, SignError> {
-        let reserved = share == Share::TimeStamp;
         let place = |of: &Arc<Semaphore>| Arc::clone(of);
         if share == Share::WhenIdle {
-            let free = self.anybody.available_permits() + self.time_stamps.available_permits();
-            return match place(&self.anybody).try_acquire_owned() {
+            let free = self.free.available_permits();
+            return match place(&self.free).try_acquire_owned() {
                 Ok(place) if free >= self.idle => Ok(Permit::queued(place)),
                 _ => Err(SignError::Busy),
             };
         }
-        for (of, usable) in [
-            (&self.anybody, true),
-            (&self.time_stamps, reserved),
-            (&self.brief, brief),
-        ] {
+        for (of, usable) in [(&self.free, true), (&self.brief, brief)] {
             if usable && let Ok(place) = place(of).try_acquire_owned() {
                 return Ok(Permit::queued(place));
             }
@@ -72,8 +64,7 @@ impl Places {
         let _waiting = Waiting::enter(&self.waiting, self.most_waiting)?;
         let wait = async {
             tokio::select! {
-                place = place(&self.anybody).acquire_owned() => place,
-                place = place(&self.time_stamps).acquire_owned(), if reserved => place,
+                place = place(&self.free).acquire_owned() => place,
                 place = place(&self.brief).acquire_owned(), if brief => place,
             }
         };
@@ -111,33 +102,20 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn status_never_takes_the_reserve_and_time_stamps_may_take_all() {
+    async fn each_session_has_two_places_and_one_more_where_signatures_are_brief() {
         let places = Places::new(4, 128);
         let mut held = Vec::new();
-        for _ in 0..6 {
-            held.push(places.permit(Share::Status, false).await.unwrap());
-        }
-        assert_eq!(
-            places
-                .permit(Share::StatusWithNonce, false)
-                .await
-                .map(|_| ()),
-            Err(SignError::Busy)
-        );
-        held.push(places.permit(Share::TimeStamp, false).await.unwrap());
-        held.push(places.permit(Share::TimeStamp, false).await.unwrap());
-        assert_eq!(
-            places.permit(Share::TimeStamp, false).await.map(|_| ()),
-            Err(SignError::Busy)
-        );
-        held.clear();
         for _ in 0..8 {
-            held.push(places.permit(Share::TimeStamp, false).await.unwrap());
+            held.push(places.permit(Share::Client, false).await.unwrap());
         }
+        assert_eq!(
+            places.permit(Share::Client, false).await.map(|_| ()),
+            Err(SignError::Busy)
+        );
         for _ in 0..4 {
-            held.push(places.permit(Share::Status, true).await.unwrap());
+            held.push(places.permit(Share::Client, true).await.unwrap());
         }
-        assert!(places.permit(Share::TimeStamp, true).await.is_err());
+        assert!(places.permit(Share::Client, true).await.is_err());
     }
 
     #[tokio::test]
@@ -150,13 +128,8 @@ mod tests {
             }
             assert_eq!(held.len(), at_once, "{sessions} sessions");
             held.clear();
-            let clients: Vec<_> = [Share::TimeStamp, Share::Status]
-                .into_iter()
-                .cycle()
-                .take(sessions)
-                .collect();
-            for share in clients {
-                held.push(places.permit(share, false).await.unwrap());
+            for _ in 0..sessions {
+                held.push(places.permit(Share::Client, false).await.unwrap());
             }
             assert!(places.permit(Share::WhenIdle, false).await.is_err());
         }
@@ -167,21 +140,21 @@ mod tests {
         const WAITERS: usize = 3;
         let places = Arc::new(Places::new(1, WAITERS));
         let held: Vec<_> = [
-            places.permit(Share::TimeStamp, false).await.unwrap(),
-            places.permit(Share::TimeStamp, false).await.unwrap(),
+            places.permit(Share::Client, false).await.unwrap(),
+            places.permit(Share::Client, false).await.unwrap(),
         ]
         .into();
         let waiters: Vec<_> = (0..WAITERS)
             .map(|_| {
                 let places = Arc::clone(&places);
-                tokio::spawn(async move { places.permit(Share::TimeStamp, false).await.map(drop) })
+                tokio::spawn(async move { places.permit(Share::Client, false).await.map(drop) })
             })
             .collect();
         while places.waiting.load(Ordering::Relaxed) < WAITERS {
             tokio::task::yield_now().await;
         }
         assert_eq!(
-            places.permit(Share::TimeStamp, false).await.map(|_| ()),
+            places.permit(Share::Client, false).await.map(|_| ()),
             Err(SignError::Busy)
         );
         drop(held);

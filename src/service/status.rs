@@ -276,12 +276,8 @@ impl Statuses {
         let question = self.question(&request)?;
         if !self.is_cacheable(&request) {
             let nonce = request.nonce().filter(|_| self.nonce);
-            let share = if nonce.is_some() {
-                Share::StatusWithNonce
-            } else {
-                Share::Status
-            };
-            return Ok(Reply::Fresh(self.sign(&question, share, nonce).await?.body));
+            let signed = self.sign(&question, Share::Client, nonce).await?;
+            return Ok(Reply::Fresh(signed.body));
         }
         let mut key = question.first.raw.to_vec();
         if request.has_preference() {
@@ -367,7 +363,7 @@ impl Statuses {
         question: &Question<'_>,
         key: &[u8],
     ) -> Result<Arc<Sealed>, Failure> {
-        let signed = self.sign(question, Share::Status, None).await?;
+        let signed = self.sign(question, Share::Client, None).await?;
         Ok(self.keep(question, key, signed))
     }
 

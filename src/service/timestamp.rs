@@ -223,7 +223,7 @@ impl Timestamping {
     async fn attempt(&self, tsu: &Tsu, admitted: &Admitted<'_>) -> Result<Option<Token>, Failure> {
         let signatory = tsu.signatory(self.clock.reading());
         let signer = signatory.credential().signer();
-        let permit = signer.permit(Share::TimeStamp).await?;
+        let permit = signer.permit(Share::Client).await?;
         let stamp = tsu.sequence().next(|| self.clock.trusted())?;
         if !tsu.accepts(&stamp.time) {
             return Err(Failure::Inaccurate);

@@ -11,12 +11,11 @@ use crate::wire::{algorithm::SignatureAlgorithm, certificate::PublicKey};
 /// A boxed future, so that signers can stand behind `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// For what a signature is asked; devices share their sessions by it.
+/// Who asks for a signature. What is for time-stamps and what for status need not be told apart: no key signs both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    TimeStamp,
-    Status,
-    StatusWithNonce,
+    /// A client, who waits for it.
+    Client,
     /// What nobody waits for, or nobody can count on: only where the device is idle, and at once or not at all.
     WhenIdle,
 }
