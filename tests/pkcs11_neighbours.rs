@@ -12,10 +12,13 @@ use std::{
 };
 
 use support::{
-    Folder, Gnomon, gnomon, prepare, run, text, timestamp_query,
+    Folder, Gnomon, gnomon, ocsp_query, prepare, run, text, timestamp_query,
     token::{Token, faulty},
     wait_for,
 };
+
+/// tryLater (RFC 6960 4.2.1).
+const TRY_LATER: [u8; 5] = [0x30, 3, 0x0a, 1, 3];
 
 /// The demo, with all its keys also on a token, and the configuration that says which are used there.
 struct Site {
@@ -322,4 +325,56 @@ fn a_flood_of_status_requests_keeps_no_time_stamp_from_the_same_device() {
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     let refused = ["gnomon_timestamp_responses_total", "busy", "ecdsa"];
     assert_eq!(gnomon.metric(&refused), 0.0);
+}
+
+#[test]
+fn what_a_responder_has_signed_is_given_out_while_its_device_is_in_trouble() {
+    let fields = format!("{HERE}, sessions = 2, deadline = \"2s\"");
+    let site = Site::new().on_token("ocsp", &fields);
+    let (gnomon, token) = site.serve();
+    let (_, body) = timestamp_query(&gnomon.dir);
+    let about = |name: &str| ocsp_query(&gnomon.dir, name).1;
+    let (good, revoked) = (about("good.pem"), about("revoked.pem"));
+    let ask = |request: &[u8]| {
+        gnomon
+            .post("/ocsp", "application/ocsp-request", request)
+            .body
+    };
+    assert!(is_signed(&ask(&good)));
+    let is_fine = |answer: &[u8]| answer == TRY_LATER || is_signed(answer);
+    under_status_load(&gnomon, 8, is_fine, || {
+        // CKR_DEVICE_ERROR, and calls that do not come back.
+        for order in ["fail 48 1000000", "hang"] {
+            token.order("");
+            wait_for("both sessions", || {
+                (serving(&gnomon, "ocsp") == 2.0).then_some(())
+            });
+            token.order(order);
+            // By its deadline while there is a session, and at once when there is none.
+            let start = Instant::now();
+            assert_eq!(ask(&revoked), TRY_LATER, "{order}");
+            assert!(start.elapsed() < Duration::from_secs(4), "{order}");
+            wait_for("no session", || {
+                (serving(&gnomon, "ocsp") == 0.0).then_some(())
+            });
+            let start = Instant::now();
+            assert_eq!(ask(&revoked), TRY_LATER, "{order}");
+            assert!(start.elapsed() < Duration::from_millis(1500), "{order}");
+            assert!(is_signed(&ask(&good)), "{order}");
+            assert!(gnomon.ask("good.pem", &["-no_nonce"]).contains(": good"));
+            assert!(granted(&gnomon.post("/tsa", "", &body).body), "{order}");
+            let (status, why) = gnomon.ready();
+            assert!(
+                status == 503 && why.contains("a responder's key cannot be reached"),
+                "{order}: {why}"
+            );
+        }
+    });
+    gnomon.signal("TERM");
+    let start = Instant::now();
+    let (status, _dir) = gnomon.ended();
+    assert!(
+        status.success() && start.elapsed() < Duration::from_secs(8),
+        "{status}"
+    );
 }
