@@ -378,3 +378,21 @@ fn what_a_responder_has_signed_is_given_out_while_its_device_is_in_trouble() {
         "{status}"
     );
 }
+
+#[test]
+fn a_module_that_only_a_new_start_brings_back_is_started_anew() {
+    let fields = format!("{HERE}, sessions = 2");
+    let (gnomon, token) = Site::new().on_token("tsu-ecdsa", &fields).serve();
+    let (_, body) = timestamp_query(&gnomon.dir);
+    let is_granted = || granted(&gnomon.post("/tsa/ecdsa", "", &body).body);
+    assert!(is_granted());
+    let before = token.calls("C_Initialize");
+    assert_eq!(before, 1);
+    token.order("dead-until-initialize 48");
+    assert!(!is_granted());
+    wait_for("tokens again", || is_granted().then_some(()));
+    wait_for("both sessions", || {
+        (serving(&gnomon, "tsa") == 2.0).then_some(())
+    });
+    assert!(token.calls("C_Initialize") > before);
+}
