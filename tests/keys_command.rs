@@ -92,26 +92,29 @@ impl Bench {
 
     /// The demo's CA issues what a request asks for.
     fn issue(&self, request: &str, to: &str) {
+        self.issue_by(&["openssl"], request, to, "30");
+    }
+
+    /// The same by this command, for so many days.
+    fn issue_by(&self, openssl: &[&str], request: &str, to: &str, days: &str) {
         let path = |name: &str| self.dir.path(name);
-        run(
-            "openssl",
-            &[
-                "x509",
-                "-req",
-                "-in",
-                &path(request),
-                "-CA",
-                &path("issuing.pem"),
-                "-CAkey",
-                &path("issuing.key"),
-                "-days",
-                "30",
-                "-copy_extensions",
-                "copyall",
-                "-out",
-                &path(to),
-            ],
-        );
+        let arguments = [
+            "x509",
+            "-req",
+            "-in",
+            &path(request),
+            "-CA",
+            &path("issuing.pem"),
+            "-CAkey",
+            &path("issuing.key"),
+            "-days",
+            days,
+            "-copy_extensions",
+            "copyall",
+            "-out",
+            &path(to),
+        ];
+        run("env", &[openssl, &arguments].concat());
     }
 }
 
@@ -326,6 +329,15 @@ fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
         bench.refused("install", &arguments, expected);
         assert!(!bench.dir.join("installed.pem").exists());
     }
+    // Good for its certificate's life, but not for signatures of code.
+    let old = ["faketime", "-f", "-500d", "openssl"];
+    bench.issue_by(&old, "request.pem", "one.pem", "1000");
+    let arguments = install("one", "tsu");
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let for_code = [&arguments[..], &["--code-signing"]].concat();
+    bench.refused("install", &for_code, "the key of CN=x could sign until");
+    assert!(!bench.dir.join("installed.pem").exists());
+    bench.done("install", &arguments);
     for typed in ["", "two\n", "one \tand more\n", "ONE\n"] {
         let (done, said) = bench.keys("destroy", &["--label", "one"], typed);
         assert!(!done && said.contains("nothing was destroyed"), "{said}");

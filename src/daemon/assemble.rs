@@ -351,7 +351,6 @@ impl Assembly<'_> {
             signing_delay: tsu.signing_delay,
             tsa_field: tsu.tsa_field,
             qualified: tsu.qualified,
-            code_signing: tsu.code_signing,
         };
         let sequence = self.sequence(field, &tsu.name)?;
         let files = Files {
@@ -360,8 +359,11 @@ impl Assembly<'_> {
             own: None,
             chain: tsu.chain.as_deref(),
         };
-        let credential = self.credential(field, Role::TimeStamping, &files, self.now);
-        let successor = self.successor(field, Role::TimeStamping, tsu.successor.as_ref());
+        let role = Role::TimeStamping {
+            code_signing: tsu.code_signing,
+        };
+        let credential = self.credential(field, role, &files, self.now);
+        let successor = self.successor(field, role, tsu.successor.as_ref());
         let (credential, successor) = (credential?, successor?);
         self.check_no_gap(field, &credential, successor.as_ref());
         self.take(

@@ -175,12 +175,7 @@ impl ApplianceStatus {
 fn of_tsu(tsu: &Tsu, now: Seconds) -> Value {
     let signs = tsu.signatory(now);
     let key = |signatory: &crate::tsa::signatory::Signatory| {
-        let trouble = signatory
-            .usable_at(now)
-            .err()
-            .map(|error| error.to_string());
-        let signs = std::ptr::eq(signs, signatory);
-        of_key(signatory.credential(), signatory.end(), signs, trouble, now)
+        of_key(signatory.credential(), std::ptr::eq(signs, signatory), now)
     };
     json!({
         "tsu": tsu.name(),
@@ -189,15 +184,10 @@ fn of_tsu(tsu: &Tsu, now: Seconds) -> Value {
 }
 
 fn of_issuer(issuer: &Issuer, feeds: &Value, now: Seconds) -> Value {
-    let keys = issuer.responders.iter().map(|responder| {
-        let credential = responder.credential();
-        let trouble = credential
-            .usable_at(now)
-            .err()
-            .map(|error| error.to_string());
-        let signs = responder.signs_at(now);
-        of_key(credential, credential.end(), signs, trouble, now)
-    });
+    let keys = issuer
+        .responders
+        .iter()
+        .map(|responder| of_key(responder.credential(), responder.signs_at(now), now));
     let all = feeds.get("issuers").and_then(Value::as_array);
     let is_its = |feed: &&Value| feed.get("issuer").and_then(Value::as_str) == Some(&issuer.name);
     let feed = all.into_iter().flatten().find(is_its);
@@ -219,27 +209,22 @@ fn of_issuer(issuer: &Issuer, feeds: &Value, now: Seconds) -> Value {
     })
 }
 
-fn of_key(
-    credential: &Credential,
-    end: Seconds,
-    signs: bool,
-    trouble: Option<String>,
-    now: Seconds,
-) -> Value {
+fn of_key(credential: &Credential, signs: bool, now: Seconds) -> Value {
     let certificate = credential.certificate();
     let signer = credential.signer();
-    let left = left(end, now);
+    let trouble = credential.usable_at(now).err();
+    let left = left(credential.end(), now);
     json!({
         "subject": certificate.subject_text(),
         "serial": hex::encode(certificate.serial()),
         "algorithm": signer.algorithm().name(),
         "not_after": certificate.not_after().to_string(),
-        "signs_until": end.to_string(),
+        "signs_until": credential.end().to_string(),
         "seconds_left": left,
         "days_left": left.div_euclid(86_400),
         "signs_now": signs,
         "reachable": signer.is_available(),
-        "trouble": trouble,
+        "trouble": trouble.map(|error| error.to_string()),
         "device": signer.device().map(|device| json!({
             "sessions": device.sessions,
             "sessions_serving": device.serving,

@@ -9,14 +9,13 @@ use super::{code, trouble::Trouble};
 use crate::{
     audit::{RecordError, Recorder},
     clock::Clock,
-    signing::{Share, SignError, Signer},
+    signing::{Share, SignError, Signer, credential::CredentialError},
     tsa::{
         Token, Tsu,
         admission::{Admitted, Refusal, admit},
         draft::Draft,
         sequence::SequenceError,
         set::TsuSet,
-        signatory::SignatoryError,
     },
     wire::{
         tlv::DerError,
@@ -79,7 +78,7 @@ enum Failure {
     Inaccurate,
     // The appliance's.
     #[error("the TSU's key cannot be used now: {0}")]
-    Signatory(#[from] SignatoryError),
+    Credential(#[from] CredentialError),
     #[error("signing: {0}")]
     Sign(#[from] SignError),
     #[error("signing takes longer than the declared accuracy allows")]
@@ -97,7 +96,7 @@ impl Failure {
             Self::Time(SequenceError::Exhausted) => FailInfo::SystemFailure,
             Self::Time(_) | Self::Inaccurate => FailInfo::TimeNotAvailable,
             Self::Sign(SignError::Busy) | Self::Record(RecordError::Busy) => return None,
-            Self::Signatory(_)
+            Self::Credential(_)
             | Self::Sign(SignError::Failed)
             | Self::Late
             | Self::Record(RecordError::Stopped | RecordError::Hangs) => FailInfo::SystemFailure,
@@ -192,7 +191,7 @@ impl Timestamping {
                 return Err(format!("tsu `{}`: {}", tsu.name(), Failure::Inaccurate));
             }
             let signatory = tsu.signatory(time.seconds());
-            let usable = signatory.usable_at(time.seconds());
+            let usable = signatory.credential().usable_at(time.seconds());
             usable.map_err(|error| format!("tsu `{}`: {error}", tsu.name()))?;
             if !signatory.credential().signer().is_available() {
                 return Err(format!("tsu `{}`: its key cannot be reached", tsu.name()));
@@ -233,7 +232,7 @@ impl Timestamping {
             // The successor's hour has come while this waited for a place at the old key.
             return Ok(None);
         }
-        signatory.usable_at(now)?;
+        signatory.credential().usable_at(now)?;
         let coming = self.recorder.announce();
         let draft = Draft::new(tsu, signatory, admitted, stamp);
         let signature = signer.sign(permit, draft.message()).await?;

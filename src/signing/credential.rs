@@ -14,11 +14,15 @@ use crate::wire::{
     time::Seconds,
 };
 
+/// The shortest that 15 months can be, in seconds: from the first of a February to the first of May.
+const FIFTEEN_MONTHS: u64 = 454 * 86_400;
+
 /// The job a certificate is to do.
 #[derive(Debug, Clone, Copy)]
 pub enum Role<'a> {
-    /// Sign time-stamp tokens (RFC 3161 2.3).
-    TimeStamping,
+    /// Sign time-stamp tokens (RFC 3161 2.3); those for signatures of code for 15 months after notBefore at most (CA/B
+    /// Forum CSBR 6.3.2).
+    TimeStamping { code_signing: bool },
     /// Sign status for this CA by delegation (RFC 6960 4.2.2.2).
     DelegatedResponder { issuer: &'a Certificate },
     /// Sign status with the CA's own key.
@@ -67,6 +71,10 @@ pub enum CredentialError {
     )]
     KeyEnded(String, Seconds),
     #[error(
+        "the key of {0} could sign until {1}, 15 months after its certificate's notBefore (`code_signing`, CSBR 6.3.2); give the TSU a new key and certificate"
+    )]
+    ProfileEnded(String, Seconds),
+    #[error(
         "the certificate of {0} was revoked on {time} ({reason}), so its key signs nothing; give it a new key and certificate",
         time = .1.time, reason = reason_name(.1.reason)
     )]
@@ -96,6 +104,8 @@ pub struct Credential {
     not_after: Seconds,
     key_not_before: Option<Seconds>,
     key_not_after: Option<Seconds>,
+    /// The end by the rules for the role.
+    profile_end: Option<Seconds>,
     /// What the CA has said of the certificate since it was proved.
     revocation: ArcSwapOption<Revocation>,
 }
@@ -128,8 +138,14 @@ impl Credential {
             }
             below = above;
         }
-        let (key_not_before, key_not_after) = certificate.private_key_usage_period()?;
-        let credential = Self::assertion(certificate, chain, signer, key_not_before, key_not_after);
+        let period = certificate.private_key_usage_period()?;
+        let profile_end = match role {
+            Role::TimeStamping { code_signing: true } => {
+                Some(certificate.not_before().plus(FIFTEEN_MONTHS))
+            }
+            _ => None,
+        };
+        let credential = Self::assertion(certificate, chain, signer, period, profile_end);
         credential.usable_at(now)?;
         Ok(credential)
     }
@@ -138,8 +154,8 @@ impl Credential {
         certificate: Certificate,
         chain: Vec<Certificate>,
         signer: Arc<dyn Signer>,
-        key_not_before: Option<Seconds>,
-        key_not_after: Option<Seconds>,
+        (key_not_before, key_not_after): (Option<Seconds>, Option<Seconds>),
+        profile_end: Option<Seconds>,
     ) -> Self {
         Self {
             not_before: certificate.not_before(),
@@ -149,11 +165,13 @@ impl Credential {
             signer,
             key_not_before,
             key_not_after,
+            profile_end,
             revocation: ArcSwapOption::empty(),
         }
     }
 
-    /// Whether certificate and key may be used at `now`: revocation, validity and PrivateKeyUsagePeriod.
+    /// Whether certificate and key may be used at `now`: revocation, validity, PrivateKeyUsagePeriod and the rules for
+    /// the role.
     pub fn usable_at(&self, now: Seconds) -> Result<(), CredentialError> {
         let name = || self.certificate.subject_text();
         if let Some(revocation) = self.revocation() {
@@ -168,7 +186,10 @@ impl Credential {
         match (self.key_not_before, self.key_not_after) {
             (Some(start), _) if now < start => Err(CredentialError::KeyNotYet(name(), start)),
             (_, Some(end)) if now > end => Err(CredentialError::KeyEnded(name(), end)),
-            _ => Ok(()),
+            _ => match self.profile_end {
+                Some(end) if now > end => Err(CredentialError::ProfileEnded(name(), end)),
+                _ => Ok(()),
+            },
         }
     }
 
@@ -196,10 +217,11 @@ impl Credential {
         &self.signer
     }
 
-    /// When the key stops signing: the end of the certificate or of its PrivateKeyUsagePeriod.
+    /// When the key stops signing: the end of the certificate, of its PrivateKeyUsagePeriod, or by the rules for the role.
     pub fn end(&self) -> Seconds {
-        self.key_not_after
-            .map_or(self.not_after, |end| end.min(self.not_after))
+        let earlier = [self.key_not_after, self.profile_end];
+        let earlier = earlier.into_iter().flatten();
+        earlier.fold(self.not_after, Seconds::min)
     }
 
     /// The end of the certificate.
@@ -227,7 +249,7 @@ fn check_role(
         .key_usage()
         .is_none_or(|usage| usage.digital_signature() || usage.non_repudiation());
     match role {
-        Role::TimeStamping => {
+        Role::TimeStamping { .. } => {
             if certificate.is_ca() {
                 return Err(CredentialError::IsCa(name()));
             }

@@ -101,9 +101,9 @@ impl Tsu {
 
     /// When the last key that is known stops signing.
     pub fn end(&self) -> Seconds {
-        self.successor
-            .as_ref()
-            .map_or(self.signatory.end(), |(_, successor)| successor.end())
+        let last = self.successor.as_ref();
+        let last = last.map_or(&self.signatory, |(_, successor)| successor);
+        last.credential().end()
     }
 
     pub const fn terms(&self) -> &Terms {

@@ -21,8 +21,6 @@ pub struct TsuSpec {
     pub signing_delay: Duration,
     /// Whether the token names the TSU (`tsa`).
     pub tsa_field: bool,
-    /// Whether a key signs for 15 months at most (CA/B Forum CSBR).
-    pub code_signing: bool,
     /// Whether the token states that it is qualified (ETSI EN 319 422 9.1).
     pub qualified: bool,
 }
@@ -167,7 +165,6 @@ mod tests {
             accuracy,
             signing_delay: Duration::from_millis(100),
             tsa_field: false,
-            code_signing: false,
             qualified: false,
         };
         Terms::new(&spec).unwrap()

@@ -107,6 +107,9 @@ pub struct Install {
     /// The intermediates above it, nearest first.
     #[arg(long)]
     chain: Option<PathBuf>,
+    /// The TSU has `code_signing = true`: its key signs for 15 months after the certificate's notBefore.
+    #[arg(long)]
+    code_signing: bool,
     /// The CA that a responder answers for.
     #[arg(long, required_if_eq("purpose", "ocsp"))]
     issuer: Option<PathBuf>,
@@ -143,7 +146,9 @@ impl Install {
         };
         let role = match (self.purpose, &issuer) {
             (Use::Ocsp, Some(issuer)) => Role::DelegatedResponder { issuer },
-            _ => Role::TimeStamping,
+            _ => Role::TimeStamping {
+                code_signing: self.code_signing,
+            },
         };
         let choice = self.place.choice().ok_or(KeysError::NoToken)?;
         let key = KeyOnToken {
