@@ -337,7 +337,28 @@ fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
     let for_code = [&arguments[..], &["--code-signing"]].concat();
     bench.refused("install", &for_code, "the key of CN=x could sign until");
     assert!(!bench.dir.join("installed.pem").exists());
-    bench.done("install", &arguments);
+    let said = bench.done("install", &arguments);
+    assert!(!said.contains("chain"), "{said}");
+    // A chain is checked, and put where it is told.
+    let chain = path("chain-installed.pem");
+    let to = ["--chain-to", &chain];
+    bench.refused(
+        "install",
+        &[&arguments[..], &to].concat(),
+        "--chain <CHAIN>",
+    );
+    let with_chain = [&arguments[..], &["--chain", &issuer]].concat();
+    let said = bench.done("install", &with_chain);
+    assert!(
+        said.contains("checked its chain, and put it nowhere"),
+        "{said}"
+    );
+    let said = bench.done("install", &[&with_chain[..], &to].concat());
+    assert!(
+        said.contains(&format!("installed its chain in {chain}")),
+        "{said}"
+    );
+    assert_eq!(fs::read(&chain).unwrap(), fs::read(&issuer).unwrap());
     for typed in ["", "two\n", "one \tand more\n", "ONE\n"] {
         let (done, said) = bench.keys("destroy", &["--label", "one"], typed);
         assert!(!done && said.contains("nothing was destroyed"), "{said}");
@@ -353,6 +374,7 @@ fn what_is_wrong_is_said_and_nothing_is_destroyed_by_mistake() {
     let arguments = ["--label", "one", "--journal", &journal];
     let (done, said) = bench.keys("destroy", &arguments, "one\n");
     assert!(done && said.contains("destroyed key `one`"), "{said}");
+    assert!(!said.contains("Nothing of it goes on record"), "{said}");
     // What lies there now is put on record by the appliance; tests/journal_command.rs shows it.
     let mut left: Vec<_> = fs::read_dir(bench.dir.join("journal/inbox"))
         .unwrap()
@@ -435,6 +457,10 @@ fn the_public_half_that_a_key_left_behind_can_be_destroyed() {
     let (done, said) = bench.keys("destroy", &named, "one\n");
     let what = "destroyed what was left behind of key `one`";
     assert!(done && said.contains(what), "{said}");
+    // Before it asks.
+    let asked = said.find("Type its label").unwrap();
+    let told = said.find("Nothing of it goes on record; with --journal DIR");
+    assert!(told.is_some_and(|told| told < asked), "{said}");
     bench.refused("destroy", &named, "no private key labelled `one`");
     bench.done("generate", &named);
 }

@@ -85,7 +85,7 @@ impl Csr {
             self.out.display()
         );
         say!(
-            "next: gnomon keys install --label {} ... --certificate FILE --to FILE",
+            "next: gnomon keys install --label {} ... --certificate FILE --to FILE --chain FILE --chain-to FILE",
             self.name.label
         );
         Ok(())
@@ -104,9 +104,12 @@ pub struct Install {
     /// The certificate that the CA issued.
     #[arg(long)]
     certificate: PathBuf,
-    /// The intermediates above it, nearest first.
+    /// The intermediates above it, nearest first; checked, and put where --chain-to says.
     #[arg(long)]
     chain: Option<PathBuf>,
+    /// Where the configuration looks for the chain.
+    #[arg(long, requires = "chain")]
+    chain_to: Option<PathBuf>,
     /// The TSU has `code_signing = true`: its key signs for 15 months after the certificate's notBefore.
     #[arg(long)]
     code_signing: bool,
@@ -129,6 +132,8 @@ struct Installed<'a> {
     /// RFC 3339.
     until: String,
     certificate: &'a Path,
+    /// None where the chain was checked alone, or there is none.
+    chain: Option<&'a Path>,
 }
 
 impl Install {
@@ -136,9 +141,10 @@ impl Install {
         self.record.check()?;
         let content = read(&self.certificate)?;
         let certificate = first(&self.certificate, &content)?;
-        let chain = match &self.chain {
-            None => Vec::new(),
-            Some(path) => all(path, &read(path)?)?,
+        let chain_content = self.chain.as_deref().map(read).transpose()?;
+        let chain = match (&self.chain, &chain_content) {
+            (Some(path), Some(content)) => all(path, content)?,
+            _ => Vec::new(),
         };
         let issuer = match &self.issuer {
             None => None,
@@ -166,11 +172,15 @@ impl Install {
         let signer = pkcs11::open(&modules, &key, certificate.public_key(), None)?.present()?;
         let now = wall_clock();
         let credential = Credential::prove(role, certificate, chain, signer, now)?;
+        if let (Some(to), Some(content)) = (&self.chain_to, &chain_content) {
+            write(to, content)?;
+        }
         write(&self.to, &content)?;
         let installed = Installed {
             subject: credential.certificate().subject_text(),
             until: credential.end().to_string(),
             certificate: &self.to,
+            chain: self.chain_to.as_deref(),
         };
         self.record.note("certificate installed", &installed)?;
         if self.json {
@@ -182,6 +192,14 @@ impl Install {
             credential.end(),
             self.to.display()
         );
+        match (&self.chain, &self.chain_to) {
+            (_, Some(to)) => say!("installed its chain in {}", to.display()),
+            (Some(chain), None) => say!(
+                "checked its chain, and put it nowhere: the configuration's `chain` must name a file with what is in {}",
+                chain.display()
+            ),
+            (None, None) => {}
+        }
         Ok(())
     }
 }

@@ -140,7 +140,8 @@ impl Destroy {
             };
             self.record.check()?;
             complain!(
-                "This destroys {what} `{}`, id {id}, {kind}, for ever. Type its label to go on: ",
+                "{}This destroys {what} `{}`, id {id}, {kind}, for ever. Type its label to go on: ",
+                self.record.caution(),
                 doomed.label,
             );
             let mut typed = String::new();

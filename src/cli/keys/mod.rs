@@ -98,12 +98,22 @@ impl Name {
 #[derive(Debug, Args)]
 pub struct OnRecord {
     /// The folder of the appliance's journal: what was done is put on record there, at once where the appliance
-    /// runs, else at its next start.
+    /// runs, else at its next start. Without it nothing goes on record.
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
 }
 
 impl OnRecord {
+    /// What to know before something is done that goes on no record.
+    fn caution(&self) -> &'static str {
+        match self.journal {
+            Some(_) => "",
+            None => {
+                "Nothing of it goes on record; with --journal DIR, the folder of the appliance's journal, it would.\n"
+            }
+        }
+    }
+
     /// Says early that nothing could be left there.
     fn check(&self) -> Result<(), KeysError> {
         match &self.journal {
