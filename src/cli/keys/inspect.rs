@@ -114,22 +114,39 @@ impl Listing {
             }
         }
         for ListedKey { key, certificates } in &self.keys {
-            let secrecy = match (key.sensitive, key.extractable) {
-                (true, false) => "never leaves the token",
-                _ => "CAN LEAVE THE TOKEN",
-            };
-            let signs = if key.sign { "signs" } else { "does not sign" };
             say!(
-                "key `{}`, id {}, {}, {secrecy}, {signs}",
+                "key `{}`, id {}, {}, {}, {}",
                 key.label,
                 key.id,
-                key.kind
+                key.kind,
+                secrecy(key),
+                uses(key)
             );
             for certificate in certificates {
                 say!("  certificate {}", certificate.display());
             }
         }
     }
+}
+
+/// Where a key can be, or has been, but on the token.
+fn secrecy(key: &KeyListing) -> &'static str {
+    let stays = key.sensitive && !key.extractable;
+    let stayed = ![key.always_sensitive, key.never_extractable].contains(&Some(false));
+    match (stays, key.local, stayed) {
+        (false, Some(false), _) => "imported, CAN LEAVE THE TOKEN",
+        (false, ..) => "CAN LEAVE THE TOKEN",
+        (true, Some(false), _) => "imported, does not leave the token any more",
+        (true, _, false) => "could leave the token once, does not any more",
+        (true, _, true) => "never leaves the token",
+    }
+}
+
+fn uses(key: &KeyListing) -> String {
+    let mut uses = vec![if key.sign { "signs" } else { "does not sign" }];
+    uses.extend((key.decrypt == Some(true)).then_some("DECRYPTS"));
+    uses.extend((key.unwrap == Some(true)).then_some("UNWRAPS"));
+    uses.join(", ")
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@
 use cryptoki::{
     error::{Error, RvError},
     mechanism::Mechanism,
-    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
+    object::{Attribute, AttributeInfo, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::{Session, UserType},
     slot::Slot,
     types::AuthPin,
@@ -41,6 +41,13 @@ pub struct KeyListing {
     pub sensitive: bool,
     pub extractable: bool,
     pub sign: bool,
+    // What not every token knows, or says.
+    /// Whether it was made on the token (CKA_LOCAL); `false` where it was imported.
+    pub local: Option<bool>,
+    pub always_sensitive: Option<bool>,
+    pub never_extractable: Option<bool>,
+    pub decrypt: Option<bool>,
+    pub unwrap: Option<bool>,
     /// The public half, if the token shows it.
     #[serde(skip)]
     pub public: Option<PublicKey>,
@@ -433,6 +440,11 @@ impl<'a> Vault<'a> {
             sensitive: false,
             extractable: true,
             sign: false,
+            local: self.flag(key, T::Local),
+            always_sensitive: self.flag(key, T::AlwaysSensitive),
+            never_extractable: self.flag(key, T::NeverExtractable),
+            decrypt: self.flag(key, T::Decrypt),
+            unwrap: self.flag(key, T::Unwrap),
             public: None,
         };
         let mut id = Vec::new();
@@ -460,6 +472,23 @@ impl<'a> Vault<'a> {
             listing.kind = public.kind().to_string();
         }
         Ok(listing)
+    }
+
+    /// One attribute, asked for alone: a token that does not know it may say nothing of those beside it either.
+    fn flag(&self, key: ObjectHandle, wanted: AttributeType) -> Option<bool> {
+        let info = self.session.get_attribute_info(key, &[wanted]).ok()?;
+        if !matches!(info.first(), Some(AttributeInfo::Available(_))) {
+            return None;
+        }
+        let found = self.session.get_attributes(key, &[wanted]).ok()?;
+        found.first().and_then(|attribute| match attribute {
+            Attribute::Local(is)
+            | Attribute::AlwaysSensitive(is)
+            | Attribute::NeverExtractable(is)
+            | Attribute::Decrypt(is)
+            | Attribute::Unwrap(is) => Some(*is),
+            _ => None,
+        })
     }
 
     fn read_public(&self, key: ObjectHandle) -> Result<PublicKey, VaultError> {

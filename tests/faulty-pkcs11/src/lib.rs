@@ -11,7 +11,8 @@
 //! - `away SLOT`: nothing can be done on the token in this slot (CKR_TOKEN_NOT_PRESENT);
 //! - `lose COUNT`: at each of the next COUNT calls of C_Sign the token ends all sessions, and with them its login;
 //! - `hang`: C_Sign does not return while the file says so;
-//! - `corrupt COUNT`: the next COUNT signatures have a bit turned.
+//! - `corrupt COUNT`: the next COUNT signatures have a bit turned;
+//! - `old-attributes`: C_GetAttributeValue does not know where a key has been, and reads nothing where it is asked.
 //!
 //! Calls are counted by name in the control file's neighbour, `.calls`, at C_Finalize and after each C_Sign.
 #![allow(non_snake_case, clippy::missing_safety_doc)]
@@ -29,7 +30,8 @@ use std::{
 use cryptoki_sys::{
     CK_ATTRIBUTE_PTR, CK_BYTE_PTR, CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR,
     CK_FUNCTION_LIST_PTR_PTR, CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE_PTR, CK_RV,
-    CK_SESSION_HANDLE, CK_SESSION_INFO_PTR, CK_ULONG, CK_ULONG_PTR, CKR_FUNCTION_FAILED, CKR_OK,
+    CK_SESSION_HANDLE, CK_SESSION_INFO_PTR, CK_ULONG, CK_ULONG_PTR, CKA_ALWAYS_SENSITIVE,
+    CKA_LOCAL, CKA_NEVER_EXTRACTABLE, CKR_ATTRIBUTE_TYPE_INVALID, CKR_FUNCTION_FAILED, CKR_OK,
     CKR_TOKEN_NOT_PRESENT, Pkcs11,
 };
 
@@ -176,9 +178,6 @@ forward! {
         session: CK_SESSION_HANDLE, objects: CK_OBJECT_HANDLE_PTR, most: CK_ULONG, found: CK_ULONG_PTR
     );
     find_objects_final: C_FindObjectsFinal(session: CK_SESSION_HANDLE);
-    attribute_value: C_GetAttributeValue(
-        session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: CK_ATTRIBUTE_PTR, length: CK_ULONG
-    );
     sign_init: C_SignInit(session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE);
 }
 
@@ -251,6 +250,24 @@ fn slot_of(session: CK_SESSION_HANDLE) -> cryptoki_sys::CK_SLOT_ID {
             _ => cryptoki_sys::CK_SLOT_ID::MAX,
         }
     }
+}
+
+unsafe extern "C" fn attribute_value(
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: CK_ATTRIBUTE_PTR,
+    length: CK_ULONG,
+) -> CK_RV {
+    const NEW: [CK_ULONG; 3] = [CKA_LOCAL, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE];
+    count("C_GetAttributeValue");
+    // SAFETY: the caller gives so many attributes.
+    let wanted = unsafe { std::slice::from_raw_parts(template, length.try_into().unwrap()) };
+    if order() == ["old-attributes"] && wanted.iter().any(|one| NEW.contains(&one.type_)) {
+        return CKR_ATTRIBUTE_TYPE_INVALID;
+    }
+    let _inside = enter();
+    // SAFETY: the arguments go through as they came.
+    unsafe { real().C_GetAttributeValue.unwrap()(session, object, template, length) }
 }
 
 unsafe extern "C" fn login(
