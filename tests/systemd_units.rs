@@ -93,6 +93,10 @@ fn clients_cannot_have_a_wrong_pin_tried_for_ever() {
     let text = fs::read_to_string(socket).unwrap();
     assert!(text.lines().any(|line| line == "TriggerLimitBurst=2"));
     let interval = minutes(socket, "TriggerLimitIntervalSec");
+    // After one that somebody has to mend there is not even one more; tests/package shows it.
+    let service_text = fs::read_to_string(service).unwrap();
+    let stops = |line: &str| line.starts_with("ExecStopPost=") && line.contains("78");
+    assert!(service_text.lines().any(stops));
     // As long as starts by two clients can take, and with room for a third's to be in it.
     assert!(interval > 2 * minutes(service, "TimeoutStartSec"));
 }
