@@ -33,7 +33,7 @@ impl ConnectionMetrics {
             )?,
             turned_away: IntCounter::new(
                 "gnomon_http_connections_refused_total",
-                "Connections turned away with 503, as there were as many as http.connections allows.",
+                "Connections turned away, plain ones with 503 and those for TLS without a word, as there were as many as http.connections allows.",
             )?,
         })
     }
