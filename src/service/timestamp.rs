@@ -204,7 +204,8 @@ impl Timestamping {
     pub fn signers(&self) -> impl Iterator<Item = &dyn Signer> {
         let now = self.clock.reading();
         let signatories = self.tsus.all().iter().map(move |tsu| tsu.signatory(now));
-        let usable = signatories.filter(move |signatory| signatory.usable_at(now).is_ok());
+        let usable =
+            signatories.filter(move |signatory| signatory.credential().usable_at(now).is_ok());
         usable.map(|signatory| signatory.credential().signer().as_ref())
     }
 
