@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use super::{
     Config,
-    advice::{is_local, open_file},
+    exposure::{is_local, open_file},
 };
 
 /// One rule: who matches it may pass, within its quotas.
@@ -136,6 +136,10 @@ pub fn problems(config: &Config, wrong: &mut impl FnMut(String, &str)) {
             wrong(field("daily"), "must be at least 1");
         }
     }
+    check_admin(config, wrong);
+}
+
+fn check_admin(config: &Config, wrong: &mut impl FnMut(String, &str)) {
     if let Some(admin) = &config.admin
         && admin.certificate.is_some() != admin.key.is_some()
     {

@@ -1,16 +1,45 @@
 //! What is legal but unwise: [`advice`] names each with the reason, for `gnomon check`.
 
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use rustix::fs::{Access, access};
 
-use super::{ClockSource, Config, KeyConfig, KeyPlace};
+use super::{
+    AdminConfig, ClockConfig, ClockSource, Config, IssuerConfig, KeyConfig, KeyPlace, TsuConfig,
+    exposure::{is_local, open_file},
+};
 use crate::{clock::LeapPolicy, ocsp::issuer::Unlisted};
 
 /// One line each, naming the field.
 pub fn advice(config: &Config) -> Vec<String> {
+    let mut lines = of_clock(&config.clock);
+    match &config.admin {
+        None => {
+            lines.push("admin: not set, so there are no metrics and no readiness to watch".into())
+        }
+        Some(admin) => lines.extend(of_admin(admin)),
+    }
+    lines.extend(super::access::advice(config));
+    if let Some(tls) = &config.tls {
+        lines.extend(open_file(&tls.key, "tls.key"));
+    }
+    lines.extend(closed_folder(&config.journal.dir, "journal.dir"));
+    lines.extend(closed_folder(&config.revocation.dir, "revocation.dir"));
+    lines.extend(open_file(&config.journal.log_key, "journal.log_key"));
+    if config.journal.publish && config.journal.origin.is_none() {
+        lines.push("journal.origin: not set, though the log is published; give it a name that others know, such as \"tsa.example/log\"".into());
+    }
+    for (index, tsu) in config.tsus.iter().enumerate() {
+        lines.extend(of_tsu(tsu, &format!("tsu[{index}]")));
+    }
+    for (index, issuer) in config.issuers.iter().enumerate() {
+        lines.extend(of_issuer(issuer, &format!("issuer[{index}]")));
+    }
+    lines
+}
+
+fn of_clock(clock: &ClockConfig) -> Vec<String> {
     let mut lines = Vec::new();
-    let clock = &config.clock;
     match clock.source {
         ClockSource::Unproven => lines.push("clock.source: \"unproven\" vouches for nothing; in production use \"chrony\"".into()),
         ClockSource::Kernel => lines.push("clock.source: \"kernel\" believes whatever NTP daemon there is; \"chrony\" sees its sources too".into()),
@@ -26,61 +55,55 @@ pub fn advice(config: &Config) -> Vec<String> {
             }
         }
     }
-    if config.admin.is_none() {
-        lines.push("admin: not set, so there are no metrics and no readiness to watch".into());
+    lines
+}
+
+fn of_admin(admin: &AdminConfig) -> Vec<String> {
+    let mut lines = Vec::new();
+    if admin.access.is_empty() && !is_local(admin.listen) {
+        lines.push("admin: reachable from other hosts, and open to them; set admin.access or bind it to 127.0.0.1".into());
     }
-    if let Some(admin) = &config.admin {
-        if admin.access.is_empty() && !is_local(admin.listen) {
-            lines.push("admin: reachable from other hosts, and open to them; set admin.access or bind it to 127.0.0.1".into());
-        }
-        if let Some((_, key)) = admin.tls() {
-            lines.extend(open_file(key, "admin.key"));
-        }
+    if let Some((_, key)) = admin.tls() {
+        lines.extend(open_file(key, "admin.key"));
     }
-    lines.extend(super::access::advice(config));
-    if let Some(tls) = &config.tls {
-        lines.extend(open_file(&tls.key, "tls.key"));
+    lines
+}
+
+fn of_tsu(tsu: &TsuConfig, field: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    if tsu.demo {
+        lines.push(format!(
+            "{field}.demo: `{}` signs without a proven clock; its tokens prove nothing",
+            tsu.name
+        ));
     }
-    lines.extend(closed_folder(&config.journal.dir, "journal.dir"));
-    lines.extend(closed_folder(&config.revocation.dir, "revocation.dir"));
-    lines.extend(open_file(&config.journal.log_key, "journal.log_key"));
-    if config.journal.publish && config.journal.origin.is_none() {
-        lines.push("journal.origin: not set, though the log is published; give it a name that others know, such as \"tsa.example/log\"".into());
+    if tsu.accuracy.worst() > Duration::from_secs(1) {
+        lines.push(format!("{field}.accuracy: worse than the 1 s that ETSI EN 319 421 asks of the best-practices policy"));
     }
-    for (index, tsu) in config.tsus.iter().enumerate() {
-        if tsu.demo {
-            lines.push(format!(
-                "tsu[{index}].demo: `{}` signs without a proven clock; its tokens prove nothing",
-                tsu.name
-            ));
-        }
-        if tsu.accuracy.worst() > Duration::from_secs(1) {
-            lines.push(format!("tsu[{index}].accuracy: worse than the 1 s that ETSI EN 319 421 asks of the best-practices policy"));
-        }
-        lines.extend(open_key(&tsu.key, &format!("tsu[{index}].key")));
+    lines.extend(open_key(&tsu.key, &format!("{field}.key")));
+    lines
+}
+
+fn of_issuer(issuer: &IssuerConfig, field: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    if issuer.unlisted == Unlisted::Good {
+        lines.push(format!("{field}.unlisted: \"good\" for serials never issued is forbidden by ETSI EN 319 411-1 and the CSBR; feed the issued serials instead"));
     }
-    for (index, issuer) in config.issuers.iter().enumerate() {
-        if issuer.unlisted == Unlisted::Good {
-            lines.push(format!("issuer[{index}].unlisted: \"good\" for serials never issued is forbidden by ETSI EN 319 411-1 and the CSBR; feed the issued serials instead"));
-        }
-        if let Some(push) = &issuer.issued_push {
-            lines.extend(open_file(
-                &push.token_file,
-                &format!("issuer[{index}].issued_push.token_file"),
-            ));
-        }
-        if issuer.issued.is_empty()
-            && issuer.issued_push.is_none()
-            && issuer.unlisted == Unlisted::Unauthorized
-        {
-            lines.push(format!("issuer[{index}].issued: none, so every serial that is not revoked gets `unauthorized`"));
-        }
-        for (number, responder) in issuer.responders.iter().enumerate() {
-            lines.extend(open_key(
-                &responder.key,
-                &format!("issuer[{index}].responder[{number}].key"),
-            ));
-        }
+    if let Some(push) = &issuer.issued_push {
+        let token_file = format!("{field}.issued_push.token_file");
+        lines.extend(open_file(&push.token_file, &token_file));
+    }
+    if issuer.issued.is_empty()
+        && issuer.issued_push.is_none()
+        && issuer.unlisted == Unlisted::Unauthorized
+    {
+        lines.push(format!(
+            "{field}.issued: none, so every serial that is not revoked gets `unauthorized`"
+        ));
+    }
+    for (number, responder) in issuer.responders.iter().enumerate() {
+        let key = format!("{field}.responder[{number}].key");
+        lines.extend(open_key(&responder.key, &key));
     }
     lines
 }
@@ -90,11 +113,6 @@ fn open_key(key: &KeyConfig, field: &str) -> Option<String> {
         KeyPlace::File(path) => open_file(path, field),
         KeyPlace::Token(_) => None,
     }
-}
-
-/// Whether only this host reaches it.
-pub(super) fn is_local(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
 }
 
 /// A folder that whoever asks cannot write to, nor make where it is not there yet. A parent that is missing too may be
@@ -113,21 +131,9 @@ fn closed_folder(path: &Path, field: &str) -> Option<String> {
     ))
 }
 
-/// A file with secrets that others can read.
-pub(super) fn open_file(path: &Path, field: &str) -> Option<String> {
-    let mode = std::fs::metadata(path).ok()?.permissions().mode();
-    (mode & 0o077 != 0).then(|| {
-        format!(
-            "{field}: {} can be read by others than its owner (mode {:o}); chmod 600 it",
-            path.display(),
-            mode & 0o777
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 

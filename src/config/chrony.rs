@@ -88,94 +88,110 @@ impl Directives {
     }
 
     fn judge(&self, clock: &ClockConfig) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut unwise = |so: bool, directive: &str, why: &str| {
+            if so {
+                lines.push(format!("`{directive}`: {why}"));
+            }
+        };
+        self.judge_sources(clock, &mut unwise);
+        self.judge_time(&mut unwise);
+        self.judge_corrections(clock, &mut unwise);
+        lines
+    }
+
+    /// Whom chronyd listens to.
+    fn judge_sources(&self, clock: &ClockConfig, unwise: &mut impl FnMut(bool, &str, &str)) {
         let servers: Vec<_> = self.every("server").chain(self.every("peer")).collect();
         let sources = servers.len() + self.every("refclock").count();
-        let open = servers.iter().filter(|server| !has(server, "nts")).count();
-        let by_dhcp = self.every("sourcedir").flatten();
-        let by_dhcp = by_dhcp.filter(|dir| dir.contains("dhcp")).count() > 0;
         let wanted = clock.sources;
+        let open = servers.iter().filter(|server| !has(server, "nts")).count();
+        let mut folders = self.every("sourcedir").flatten();
+        unwise(
+            self.stands("pool"),
+            "pool",
+            "whoever runs it chooses the servers; name four with `server`",
+        );
+        unwise(
+            folders.any(|folder| folder.contains("dhcp")),
+            "sourcedir",
+            "takes the servers that DHCP names; take the line out",
+        );
+        unwise(
+            !self.stands("pool") && sources < usize::from(wanted),
+            "server",
+            &format!("{sources} sources, and clock.sources asks for {wanted}"),
+        );
+        unwise(
+            open > 0,
+            "server",
+            &format!("{open} without `nts`: anybody on the way can pose as them"),
+        );
+    }
+
+    /// What time it takes for right, and whom it tells.
+    fn judge_time(&self, unwise: &mut impl FnMut(bool, &str, &str)) {
         let leap_mode = self.every("leapsecmode").last();
+        unwise(
+            self.stands("local"),
+            "local",
+            "chronyd would call itself synchronised without a source; take it out",
+        );
+        unwise(
+            self.stands("manual"),
+            "manual",
+            "lets the clock be set by hand; take it out",
+        );
+        unwise(
+            self.stands("smoothtime"),
+            "smoothtime",
+            "is for servers that smear; take it out",
+        );
+        unwise(
+            self.stands("allow") || self.stands("cmdallow"),
+            "allow",
+            "a host that signs time-stamps tells nobody the time; take it out",
+        );
+        unwise(
+            leap_mode.is_some_and(|mode| !has(mode, "system")),
+            "leapsecmode",
+            "in any mode but `system` the clock is wrong after a leap second",
+        );
+        unwise(
+            !self.stands("leapsectz") && !self.stands("leapseclist"),
+            "leapsectz right/UTC",
+            "missing, so that leap seconds are believed as servers tell them",
+        );
+    }
+
+    /// When and how far the clock is corrected, and whether the kernel hears of it.
+    fn judge_corrections(&self, clock: &ClockConfig, unwise: &mut impl FnMut(bool, &str, &str)) {
         let below = |name, least| self.number(name, 0).is_none_or(|number| number < least);
-        let few = format!("{sources} sources, and clock.sources asks for {wanted}");
-        let open_servers = format!("{open} without `nts`: anybody on the way can pose as them");
-        let judged: [(bool, &str, &str); 15] = [
-            (
-                self.stands("pool"),
-                "pool",
-                "whoever runs it chooses the servers; name four with `server`",
-            ),
-            (
-                by_dhcp,
-                "sourcedir",
-                "takes the servers that DHCP names; take the line out",
-            ),
-            (
-                !self.stands("pool") && sources < usize::from(wanted),
-                "server",
-                &few,
-            ),
-            (open > 0, "server", &open_servers),
-            (
-                self.stands("local"),
-                "local",
-                "chronyd would call itself synchronised without a source; take it out",
-            ),
-            (
-                self.stands("manual"),
-                "manual",
-                "lets the clock be set by hand; take it out",
-            ),
-            (
-                self.stands("smoothtime"),
-                "smoothtime",
-                "is for servers that smear; take it out",
-            ),
-            (
-                self.stands("allow") || self.stands("cmdallow"),
-                "allow",
-                "a host that signs time-stamps tells nobody the time; take it out",
-            ),
-            (
-                leap_mode.is_some_and(|mode| !has(mode, "system")),
-                "leapsecmode",
-                "in any mode but `system` the clock is wrong after a leap second",
-            ),
-            (
-                !self.stands("leapsectz") && !self.stands("leapseclist"),
-                "leapsectz right/UTC",
-                "missing, so that leap seconds are believed as servers tell them",
-            ),
-            (
-                clock.kernel_gate && !self.stands("rtcsync"),
-                "rtcsync",
-                "missing, so that the kernel cannot say what clock.kernel_gate asks",
-            ),
-            (
-                below("minsources", 3.0),
-                "minsources 3",
-                "missing, so that fewer sources may move the clock",
-            ),
-            (
-                below("maxclockerror", 15.0),
-                "maxclockerror 15",
-                "missing, and bare quartz drifts more than chronyd assumes",
-            ),
-            (
-                !self.stands("maxchange"),
-                "maxchange 0.5 1 0",
-                "missing, so that chronyd follows its sources through any jump",
-            ),
-            (
-                self.number("makestep", 1).is_some_and(|limit| limit < 0.0),
-                "makestep",
-                "steps at any time with a limit below 0; every step stops tokens",
-            ),
-        ];
-        judged
-            .into_iter()
-            .filter(|(so, ..)| *so)
-            .map(|(_, directive, why)| format!("`{directive}`: {why}"))
-            .collect()
+        unwise(
+            clock.kernel_gate && !self.stands("rtcsync"),
+            "rtcsync",
+            "missing, so that the kernel cannot say what clock.kernel_gate asks",
+        );
+        unwise(
+            below("minsources", 3.0),
+            "minsources 3",
+            "missing, so that fewer sources may move the clock",
+        );
+        unwise(
+            below("maxclockerror", 15.0),
+            "maxclockerror 15",
+            "missing, and bare quartz drifts more than chronyd assumes",
+        );
+        unwise(
+            !self.stands("maxchange"),
+            "maxchange 0.5 1 0",
+            "missing, so that chronyd follows its sources through any jump",
+        );
+        unwise(
+            self.number("makestep", 1).is_some_and(|limit| limit < 0.0),
+            "makestep",
+            "steps at any time with a limit below 0; every step stops tokens",
+        );
     }
 }
 

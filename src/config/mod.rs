@@ -6,6 +6,7 @@
 pub mod access;
 pub mod advice;
 pub mod chrony;
+mod exposure;
 pub mod reload;
 mod rules;
 mod units;

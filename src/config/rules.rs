@@ -3,7 +3,9 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use super::{Config, KeyConfig, KeyPlace, PinSource, Problem, access};
+use super::{
+    ClockConfig, Config, JournalConfig, KeyConfig, KeyPlace, PinSource, Problem, TsuConfig, access,
+};
 use crate::wire::algorithm::DigestAlgorithm;
 
 /// The least that a segment of the journal may be limited to.
@@ -17,6 +19,28 @@ pub fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut wrong =
         |field: String, what: &str| problems.push(Problem::new(&config.file, field, what));
+    check_listeners(config, &mut wrong);
+    if config.tsus.is_empty() && config.issuers.is_empty() {
+        wrong(
+            "tsu, issuer".into(),
+            "neither is configured, so there is nothing to serve; add a [[tsu]] or an [[issuer]]",
+        );
+    }
+    check_limits(config, &mut wrong);
+    check_journal(&config.journal, &mut wrong);
+    check_clock(&config.clock, &mut wrong);
+    access::problems(config, &mut wrong);
+    let mut names = HashSet::new();
+    for (index, rule) in config.access.iter().enumerate() {
+        let field = format!("access[{index}].name");
+        check_name(&rule.name, &mut names, field, &mut wrong);
+    }
+    check_tsus(&config.tsus, &mut wrong);
+    check_issuers(config, &mut wrong);
+    problems
+}
+
+fn check_listeners(config: &Config, wrong: &mut impl FnMut(String, &str)) {
     if config.listen.is_empty() && config.tls.is_none() {
         wrong(
             "listen".into(),
@@ -43,12 +67,9 @@ pub fn problems(config: &Config) -> Vec<Problem> {
             wrong(format!("admin_names[{index}]"), what);
         }
     }
-    if config.tsus.is_empty() && config.issuers.is_empty() {
-        wrong(
-            "tsu, issuer".into(),
-            "neither is configured, so there is nothing to serve; add a [[tsu]] or an [[issuer]]",
-        );
-    }
+}
+
+fn check_limits(config: &Config, wrong: &mut impl FnMut(String, &str)) {
     for (field, value) in [
         ("http.workers", config.http.workers),
         ("http.connections", config.http.connections),
@@ -72,7 +93,9 @@ pub fn problems(config: &Config) -> Vec<Problem> {
         let what = "must be at least 1; to have none, set requests = false";
         wrong("log.request_lines".into(), what);
     }
-    let journal = &config.journal;
+}
+
+fn check_journal(journal: &JournalConfig, wrong: &mut impl FnMut(String, &str)) {
     if journal.segment_size < SMALLEST_SEGMENT {
         let what = "must be at least 64KiB, or the journal becomes thousands of files";
         wrong("journal.segment_size".into(), what);
@@ -96,42 +119,38 @@ pub fn problems(config: &Config) -> Vec<Problem> {
         let what = "must be at least 1s: the other TSA is asked that often";
         wrong("journal.anchor.interval".into(), what);
     }
-    if config.clock.usable_sources > config.clock.sources {
+}
+
+fn check_clock(clock: &ClockConfig, wrong: &mut impl FnMut(String, &str)) {
+    if clock.usable_sources > clock.sources {
         let what = "must not be more than clock.sources";
         wrong("clock.usable_sources".into(), what);
     }
-    if config.clock.usable_sources == 0 {
+    if clock.usable_sources == 0 {
         wrong("clock.usable_sources".into(), "must be at least 1");
     }
-    access::problems(config, &mut wrong);
-    let mut names = HashSet::new();
-    for (index, rule) in config.access.iter().enumerate() {
-        check_name(
-            &rule.name,
-            &mut names,
-            format!("access[{index}].name"),
-            &mut wrong,
-        );
-    }
-    let defaults = config.tsus.iter().filter(|tsu| tsu.default).count();
+}
+
+fn check_tsus(tsus: &[TsuConfig], wrong: &mut impl FnMut(String, &str)) {
+    let defaults = tsus.iter().filter(|tsu| tsu.default).count();
     if defaults > 1 {
         wrong(
             "tsu.default".into(),
             "more than one TSU is the default; leave `default = true` at one",
         );
-    } else if defaults == 0 && config.tsus.len() > 1 {
+    } else if defaults == 0 && tsus.len() > 1 {
         wrong(
             "tsu.default".into(),
             "there are several TSUs and none is the default; set `default = true` at one",
         );
     }
     let mut names = HashSet::new();
-    for (index, tsu) in config.tsus.iter().enumerate() {
+    for (index, tsu) in tsus.iter().enumerate() {
         let field = |name: &str| format!("tsu[{index}].{name}");
-        check_name(&tsu.name, &mut names, field("name"), &mut wrong);
-        check_key(&tsu.key, &field("key"), &mut wrong);
+        check_name(&tsu.name, &mut names, field("name"), wrong);
+        check_key(&tsu.key, &field("key"), wrong);
         if let Some(successor) = &tsu.successor {
-            check_key(&successor.key, &field("successor.key"), &mut wrong);
+            check_key(&successor.key, &field("successor.key"), wrong);
         }
         if tsu.policies.is_empty() {
             wrong(
@@ -152,10 +171,13 @@ pub fn problems(config: &Config) -> Vec<Problem> {
             );
         }
     }
+}
+
+fn check_issuers(config: &Config, wrong: &mut impl FnMut(String, &str)) {
     let mut names = HashSet::new();
     for (index, issuer) in config.issuers.iter().enumerate() {
         let field = |name: &str| format!("issuer[{index}].{name}");
-        check_name(&issuer.name, &mut names, field("name"), &mut wrong);
+        check_name(&issuer.name, &mut names, field("name"), wrong);
         if issuer.crls.is_empty() {
             wrong(
                 field("crl"),
@@ -178,7 +200,7 @@ pub fn problems(config: &Config) -> Vec<Problem> {
             check_key(
                 &responder.key,
                 &field(&format!("responder[{number}].key")),
-                &mut wrong,
+                wrong,
             );
         }
         const HOUR: Duration = Duration::from_secs(3600);
@@ -189,7 +211,6 @@ pub fn problems(config: &Config) -> Vec<Problem> {
             );
         }
     }
-    problems
 }
 
 fn check_key(key: &KeyConfig, field: &str, wrong: &mut impl FnMut(String, &str)) {
