@@ -401,7 +401,7 @@ impl Watch {
 
     fn count_refusals(&mut self) {
         for (tsu, outcome, recorded) in &mut self.refused {
-            let total = self.eyes.metrics.refusals(tsu, *outcome);
+            let total = self.eyes.metrics.time_stamps(tsu, *outcome);
             let count = total.saturating_sub(*recorded);
             if count > 0 {
                 self.eyes.journal.note(&Event::Refusals {

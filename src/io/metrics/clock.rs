@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Gauge, GaugeVec, IntGauge, Opts, Registry};
 
+use super::{registered, whole};
 use crate::{
     clock::{State, Status, TrustedTime, Unproven, report::Source},
     wire::time::Seconds,
@@ -24,20 +25,10 @@ pub struct ClockMetrics {
 
 impl ClockMetrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| {
-            let gauge = Gauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let counted = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
+        let gauge = |name: &str, help: &str| registered(registry, Gauge::new(name, help));
+        let counted = |name: &str, help: &str| registered(registry, IntGauge::new(name, help));
         let labelled = |name: &str, help: &str, label: &str| {
-            let gauge = GaugeVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
+            registered(registry, GaugeVec::new(Opts::new(name, help), &[label]))
         };
         Ok(Self {
             state: labelled(
@@ -119,9 +110,7 @@ impl ClockMetrics {
     }
 
     pub fn leap_table(&self, expiry: Option<Seconds>) {
-        let expiry = expiry.map_or(0, Seconds::get);
-        self.leap_table
-            .set(i64::try_from(expiry).unwrap_or(i64::MAX));
+        self.leap_table.set(whole(expiry.map_or(0, Seconds::get)));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use super::{registered, whole};
 use crate::{revocation::Facts, wire::time::Seconds};
 
 /// By source, which is a file or URL of the configuration.
@@ -16,18 +17,15 @@ pub struct CrlMetrics {
 impl CrlMetrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let gauge = |name: &str, help: &str| {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), &["source"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
+            registered(
+                registry,
+                IntGaugeVec::new(Opts::new(name, help), &["source"]),
+            )
         };
-        let failures = IntCounterVec::new(
-            Opts::new(
-                "gnomon_crl_failures_total",
-                "Times that a CRL could not be fetched, read or accepted.",
-            ),
-            &["source"],
-        )?;
-        registry.register(Box::new(failures.clone()))?;
+        let failures = Opts::new(
+            "gnomon_crl_failures_total",
+            "Times that a CRL could not be fetched, read or accepted.",
+        );
         Ok(Self {
             this_update: gauge(
                 "gnomon_crl_this_update_timestamp_seconds",
@@ -41,7 +39,7 @@ impl CrlMetrics {
                 "gnomon_crl_entries",
                 "Serials that the CRL in force revokes.",
             )?,
-            failures,
+            failures: registered(registry, IntCounterVec::new(failures, &["source"]))?,
         })
     }
 
@@ -49,7 +47,7 @@ impl CrlMetrics {
     pub fn show(&self, source: &str, crl: Option<&Facts>, failures: u64) {
         let set = |gauges: &IntGaugeVec, value: u64| {
             let gauge = gauges.with_label_values(&[source]);
-            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.set(whole(value));
         };
         let this_update = crl.map_or(Seconds::EPOCH, Facts::this_update);
         let next_update = crl.map_or(Seconds::EPOCH, Facts::next_update);

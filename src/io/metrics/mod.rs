@@ -129,21 +129,13 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
+            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
         let histogram = |name: &str, help: &str| {
             // From a sealed answer (tens of microseconds) to an RSA key under load (seconds).
             let buckets = prometheus::exponential_buckets(0.000_05, 2.0, 18)?;
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok::<_, prometheus::Error>(histogram)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
+            let options = HistogramOpts::new(name, help).buckets(buckets);
+            registered(&registry, Histogram::with_opts(options))
         };
         let statuses = counters(
             "gnomon_ocsp_responses_total",
@@ -160,9 +152,12 @@ impl Metrics {
             keys: KeyMetrics::new(&registry)?,
             journal: JournalMetrics::new(&registry)?,
             connections: ConnectionMetrics::new(&registry)?,
-            own_certificates: gauge(
-                "gnomon_own_certificates_revoked",
-                "Certificates of TSUs and responders that are revoked by the CRLs followed here.",
+            own_certificates: registered(
+                &registry,
+                IntGauge::new(
+                    "gnomon_own_certificates_revoked",
+                    "Certificates of TSUs and responders that are revoked by the CRLs followed here.",
+                ),
             )?,
             clock: ClockMetrics::new(&registry)?,
             crls: CrlMetrics::new(&registry)?,
@@ -185,14 +180,13 @@ impl Metrics {
             failed_handshakes: handshakes::counters()?,
             sealed: statuses.with_label_values(&["sealed"]),
             statuses,
-            refreshed: {
-                let counter = IntCounter::new(
+            refreshed: registered(
+                &registry,
+                IntCounter::new(
                     "gnomon_ocsp_refreshed_total",
                     "Sealed answers signed again before a client had to wait for it.",
-                )?;
-                registry.register(Box::new(counter.clone()))?;
-                counter
-            },
+                ),
+            )?,
             refusals: counters(
                 "gnomon_http_refusals_total",
                 "HTTP requests that reached no service, by reason.",
@@ -284,15 +278,14 @@ impl Metrics {
 
     /// When the stapled response ends; `None` while there is none.
     pub fn staple_end(&self, end: Option<Seconds>) {
-        let end = end.map_or(0, Seconds::get);
-        self.staple_end.set(i64::try_from(end).unwrap_or(i64::MAX));
+        self.staple_end.set(whole(end.map_or(0, Seconds::get)));
     }
 
     /// When the certificate for TLS ends. An alert days before leaves the time to renew it.
     pub fn tls_end(&self, listener: &str, end: Seconds) {
         self.tls_end
             .with_label_values(&[listener])
-            .set(i64::try_from(end.get()).unwrap_or(i64::MAX));
+            .set(whole(end.get()));
     }
 
     /// How the clock is doing.
@@ -354,7 +347,7 @@ impl Metrics {
     }
 
     /// How many requests of a TSU have come to this since the start.
-    pub fn refusals(&self, tsu: &str, outcome: Outcome) -> u64 {
+    pub fn time_stamps(&self, tsu: &str, outcome: Outcome) -> u64 {
         let counter = self.time_stamps.with_label_values(&[tsu, outcome.label()]);
         counter.get()
     }
@@ -411,11 +404,11 @@ impl Metrics {
         let (mut tokens, mut refused) = (0, 0);
         let tsus = self.tsus.lock().unwrap_or_else(PoisonError::into_inner);
         for tsu in tsus.iter() {
-            tokens += self.refusals(tsu, Outcome::Granted);
+            tokens += self.time_stamps(tsu, Outcome::Granted);
             let failures = FailInfo::ALL.map(Outcome::Rejected);
             let failures = failures.iter().chain(&[Outcome::Busy]);
             refused += failures
-                .map(|outcome| self.refusals(tsu, *outcome))
+                .map(|outcome| self.time_stamps(tsu, *outcome))
                 .sum::<u64>();
         }
         let unserved =
