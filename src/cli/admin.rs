@@ -1,15 +1,19 @@
-//! The running appliance, asked on its admin listener: [`ask`]. Over TLS it is known by the certificate that the
-//! configuration names; where access is restricted, the bearer token in the file that `GNOMON_TOKEN_FILE` names is
-//! shown.
+//! The running appliance, asked on its admin listener: [`ask`], or [`ask_json`] for what is read. Over TLS it is known
+//! by the certificate that the configuration names; where access is restricted, the bearer token in the file that
+//! `GNOMON_TOKEN_FILE` names is shown. What nobody may ask by the network is left in its journal's folder: [`leave`].
 
 use std::{path::Path, time::Duration};
 
 use hyper::Method;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::{
     config::{AdminConfig, Config, Problem},
-    io::http_client::{self, HttpError},
+    io::{
+        http_client::{self, HttpError},
+        journal::inbox::{self, Request},
+    },
     wire::certificate::Certificate,
 };
 
@@ -48,6 +52,27 @@ pub fn ask(config: &Config, method: Method, path: &str) -> Result<Vec<u8>, Vec<P
             _ => format!("{listen}: {error}"),
         };
         wrong("admin", what)
+    })
+}
+
+/// What it answers to GET at `path`, which is JSON.
+pub fn ask_json(config: &Config, path: &str) -> Result<Value, Vec<Problem>> {
+    let answer = ask(config, Method::GET, path)?;
+    serde_json::from_slice(&answer).map_err(|error| {
+        let what = format!("the answer is not of this version: {error}");
+        vec![Problem::new(&config.file, "admin", what)]
+    })
+}
+
+/// Leaves a request: who may write to the journal's folder may ask.
+pub fn leave(config: &Config, request: &Request) -> Result<(), Vec<Problem>> {
+    let dir = &config.journal.dir;
+    inbox::ask(dir, request).map_err(|error| {
+        let what = format!(
+            "{}: the request cannot be left there: {error}",
+            dir.display()
+        );
+        vec![Problem::new(&config.file, "journal.dir", what)]
     })
 }
 

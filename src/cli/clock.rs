@@ -3,13 +3,15 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::Value;
 
-use super::{admin::ask, fail};
+use super::{
+    admin::{ask_json, leave},
+    fail,
+};
 use crate::{
     config::{Config, Problem},
-    io::journal::inbox::{self, Request},
+    io::journal::inbox::Request,
 };
 
 #[derive(Debug, Args)]
@@ -47,11 +49,7 @@ impl Clock {
     }
 
     fn show(&self, config: &Config) -> Result<ExitCode, Vec<Problem>> {
-        let answer = ask(config, Method::GET, "/clock")?;
-        let state: Value = serde_json::from_slice(&answer).map_err(|error| {
-            let what = format!("the answer is not of this version: {error}");
-            vec![Problem::new(&config.file, "admin", what)]
-        })?;
+        let state = ask_json(config, "/clock")?;
         let proven = state.get("proven") == Some(&Value::Bool(true));
         if self.json {
             say!("{state:#}");
@@ -67,14 +65,7 @@ impl Clock {
 }
 
 fn reset(config: &Config) -> Result<ExitCode, Vec<Problem>> {
-    let dir = &config.journal.dir;
-    inbox::ask(dir, &Request::ResetClock).map_err(|error| {
-        let what = format!(
-            "{}: the request cannot be left there: {error}",
-            dir.display()
-        );
-        vec![Problem::new(&config.file, "journal.dir", what)]
-    })?;
+    leave(config, &Request::ResetClock)?;
     say!("asked; the appliance takes it up within a second, and puts it on record");
     Ok(ExitCode::SUCCESS)
 }

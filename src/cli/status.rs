@@ -2,12 +2,11 @@
 
 use std::{path::Path, process::ExitCode};
 
-use hyper::Method;
 use serde_json::Value;
 
-use super::{admin::ask, fail};
+use super::{admin::ask_json, fail};
 use crate::{
-    config::{Config, Problem},
+    config::Config,
     io::{
         logging::harmless,
         status_tables::{Mark, Table, headline, is_ready, tables},
@@ -16,7 +15,7 @@ use crate::{
 
 /// Prints it; fails where the appliance is not ready.
 pub fn run(file: &Path, json: bool) -> ExitCode {
-    match Config::read(file).and_then(|config| asked(&config)) {
+    match Config::read(file).and_then(|config| ask_json(&config, "/status")) {
         Ok(status) => {
             if json {
                 say!("{status:#}");
@@ -30,14 +29,6 @@ pub fn run(file: &Path, json: bool) -> ExitCode {
         }
         Err(problems) => fail(&problems),
     }
-}
-
-fn asked(config: &Config) -> Result<Value, Vec<Problem>> {
-    let answer = ask(config, Method::GET, "/status")?;
-    serde_json::from_slice(&answer).map_err(|error| {
-        let what = format!("the answer is not of this version: {error}");
-        vec![Problem::new(&config.file, "admin", what)]
-    })
 }
 
 fn print(status: &Value) {

@@ -14,10 +14,14 @@ use std::{
 use clap::{Args, Subcommand};
 use hyper::Method;
 
-use super::{admin::ask, fail, journal::query::parse_serial};
+use super::{
+    admin::{ask, leave},
+    fail,
+    journal::query::parse_serial,
+};
 use crate::{
     config::{Config, CrlPlace, DeltaConfig, Problem},
-    io::journal::inbox::{self, Request},
+    io::journal::inbox::Request,
     revocation::{Facts, Overlaid, Part, Retained, VerifiedCrl, verify, verify_delta},
     wire::certificate::Certificate,
 };
@@ -226,7 +230,6 @@ fn deltas(delta: &DeltaConfig) -> &[CrlPlace] {
     }
 }
 
-/// Left in the journal's folder: who may write there may ask, and nobody by the network.
 fn reset_mark(config: &Config, issuer: &str, source: Option<&str>) -> Result<(), Vec<Problem>> {
     let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
     let known = config.issuers.iter().find(|known| known.name == issuer);
@@ -245,18 +248,11 @@ fn reset_mark(config: &Config, issuer: &str, source: Option<&str>) -> Result<(),
         let what = format!("`{source}` is none of the files and URLs of `{issuer}`");
         return Err(wrong("issuer.crl", what));
     }
-    let dir = &config.journal.dir;
     let request = Request::ResetMarks {
         issuer: issuer.to_owned(),
         source: source.map(str::to_owned),
     };
-    inbox::ask(dir, &request).map_err(|error| {
-        let what = format!(
-            "{}: the request cannot be left there: {error}",
-            dir.display()
-        );
-        wrong("journal.dir", what)
-    })?;
+    leave(config, &request)?;
     say!(
         "asked; the appliance takes it up within a second, or when it starts, and puts it on record"
     );

@@ -1,10 +1,9 @@
 //! `gnomon crl status`: what every CRL source of the running appliance has, and what was accepted and refused lately.
 
-use hyper::Method;
 use serde_json::Value;
 
 use crate::{
-    cli::admin::ask,
+    cli::admin::ask_json,
     config::{Config, Problem},
     io::{status_tables::roughly, wall_clock::wall_clock},
     wire::time::Seconds,
@@ -12,11 +11,7 @@ use crate::{
 
 /// Prints it. Whether every source has a CRL that is in date.
 pub fn status(config: &Config, json: bool, ledger: bool) -> Result<bool, Vec<Problem>> {
-    let answer = ask(config, Method::GET, "/crl")?;
-    let state: Value = serde_json::from_slice(&answer).map_err(|error| {
-        let what = format!("the answer is not of this version: {error}");
-        vec![Problem::new(&config.file, "admin", what)]
-    })?;
+    let state = ask_json(config, "/crl")?;
     if json {
         say!("{state:#}");
     }
