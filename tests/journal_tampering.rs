@@ -9,8 +9,9 @@ use std::{
 };
 
 use gnomon::{
-    audit::{record::Parts, tree::sha256},
+    audit::record::Parts,
     io::journal::reader::{Piece, pieces},
+    wire::algorithm::sha256,
 };
 use serde_json::Value;
 use support::{

@@ -7,7 +7,8 @@ use std::fmt;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::tree::{Hash, sha256};
+use super::tree::Hash;
+use crate::wire::algorithm::sha256;
 
 /// Ed25519 in a signed note.
 const ED25519_TYPE: u8 = 1;

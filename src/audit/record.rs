@@ -10,9 +10,9 @@ use super::{
     TokenIssued,
     event::Event,
     octets::{Fields, Short, put_long, put_short},
-    tree::{Hash, leaf_hash, sha256},
+    tree::{Hash, leaf_hash},
 };
-use crate::clock::Basis;
+use crate::{clock::Basis, wire::algorithm::sha256};
 
 /// The version of a public part's form, its first octet.
 const VERSION: u8 = 1;

@@ -4,6 +4,8 @@
 
 use aws_lc_rs::digest::{self, SHA256};
 
+use crate::wire::algorithm::sha256;
+
 /// SHA-256.
 pub type Hash = [u8; 32];
 
@@ -12,19 +14,6 @@ pub const TILE_WIDTH: u64 = 256;
 
 /// log2 of [`TILE_WIDTH`].
 pub const TILE_HEIGHT: u32 = 8;
-
-/// SHA-256 of some octets in several pieces.
-pub fn sha256(pieces: &[&[u8]]) -> Hash {
-    let mut context = digest::Context::new(&SHA256);
-    for piece in pieces {
-        context.update(piece);
-    }
-    let mut hash = [0; 32];
-    for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    hash
-}
 
 /// The hash of a leaf (RFC 9162 2.1.1).
 pub fn leaf_hash(entry: &[u8]) -> Hash {

@@ -14,9 +14,8 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::{
-    audit::tree::sha256,
     io::http::access::{files::checked, password::Hash},
-    wire::{certificate::Certificate, name::ComparableName},
+    wire::{algorithm::sha256, certificate::Certificate, name::ComparableName},
 };
 
 /// The longest line that is taken for a password, in octets.

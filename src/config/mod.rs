@@ -26,7 +26,7 @@ use crate::{
     ocsp::issuer::Unlisted,
     tsa::Accuracy,
     wire::{
-        algorithm::{DigestAlgorithm, SignatureAlgorithm},
+        algorithm::{DigestAlgorithm, SignatureAlgorithm, sha256},
         oid::PolicyOid,
         time::Seconds,
         tst_info::Precision,
@@ -399,9 +399,7 @@ impl Config {
         let spec: v1::Spec = toml::from_str(text)
             .map_err(|error| vec![Problem::new(file, "", error.to_string().trim_end())])?;
         let base = file.parent().unwrap_or(Path::new(""));
-        let digest = DigestAlgorithm::Sha256.digest(text.as_bytes());
-        let sha256 = digest.as_ref().try_into().unwrap_or_default();
-        let config = spec.resolve(file, base, sha256);
+        let config = spec.resolve(file, base, sha256(&[text.as_bytes()]));
         let problems = rules::problems(&config);
         if problems.is_empty() {
             Ok(config)

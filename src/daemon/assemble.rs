@@ -11,7 +11,7 @@ use cryptoki::types::AuthPin;
 use super::{access, token_key::key_on_token};
 
 use crate::{
-    audit::{event::Event, tree::sha256},
+    audit::event::Event,
     clock::{Clock, Limits},
     config::{
         AdminConfig, ClockSource, Config, KeyConfig, KeyPlace, Problem, SuccessorConfig, TsuConfig,
@@ -39,6 +39,7 @@ use crate::{
     },
     tsa::{Tsu, TsuSpec, sequence::Sequence, set::TsuSet},
     wire::{
+        algorithm::sha256,
         certificate::{Certificate, PublicKey},
         time::Seconds,
     },

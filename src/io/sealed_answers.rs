@@ -13,9 +13,8 @@ use std::{
 
 use super::feed::kept;
 use crate::{
-    audit::tree::sha256,
     ocsp::{saved::Saved, sealed::LONGEST_KEY},
-    wire::time::Seconds,
+    wire::{algorithm::sha256, time::Seconds},
 };
 
 /// A later form has another number.

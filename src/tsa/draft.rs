@@ -8,9 +8,12 @@ use super::{
     signatory::Signatory,
 };
 use crate::{
-    audit::{TokenIssued, tree::sha256},
+    audit::TokenIssued,
     clock::TrustedTime,
-    wire::tst_info::{TstInfo, accuracy},
+    wire::{
+        algorithm::sha256,
+        tst_info::{TstInfo, accuracy},
+    },
 };
 
 /// A token but for its signature.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::{
     clock::{Basis, TrustedTime},
     signing::credential::Credential,
-    wire::{algorithm::DigestAlgorithm, time::Seconds, tst_info},
+    wire::{algorithm::sha256, time::Seconds, tst_info},
 };
 
 use policy::Terms;
@@ -36,8 +36,7 @@ impl Token {
 
     /// The SHA-256 of the token, which the journal keeps.
     pub fn digest(&self) -> [u8; 32] {
-        let digest = DigestAlgorithm::Sha256.digest(&self.0);
-        <[u8; 32]>::try_from(digest.as_ref()).unwrap_or_default()
+        sha256(&[&self.0])
     }
 }
 

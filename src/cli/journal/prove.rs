@@ -7,9 +7,10 @@ use clap::Args;
 
 use super::{JournalCommandError, Place, negative, print::time_text, query, read};
 use crate::{
-    audit::{proof::Proof, record::Record, tree::sha256},
+    audit::{proof::Proof, record::Record},
     io::journal::reader::read_key,
     wire::{
+        algorithm::sha256,
         oid::PolicyOid,
         tlv::{DerError, Reader, tag},
     },

@@ -8,9 +8,11 @@ use std::{
 };
 
 use crate::{
-    audit::tree::sha256,
     io::journal::disk::sync_name,
-    wire::{algorithm::DigestAlgorithm, certificate::Certificate},
+    wire::{
+        algorithm::{DigestAlgorithm, sha256},
+        certificate::Certificate,
+    },
 };
 
 /// Octets written at once.

@@ -10,9 +10,8 @@ use std::{
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::{
-    audit::tree::sha256,
     revocation::{Retained, Revocation, Serial},
-    wire::time::Seconds,
+    wire::{algorithm::sha256, time::Seconds},
 };
 
 const DIGEST: &str = "sha256 ";

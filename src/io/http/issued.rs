@@ -18,12 +18,12 @@ use super::{
     later, plain,
 };
 use crate::{
-    audit::tree::sha256,
     io::{
         feed::pushed::{PushError, Pushes},
         metrics::Metrics,
     },
     revocation::Serials,
+    wire::algorithm::sha256,
 };
 
 /// About 20,000 serials with their notAfter.

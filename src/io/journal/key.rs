@@ -17,8 +17,9 @@ use zeroize::Zeroizing;
 
 use super::{disk::sync_name, log::LogKey};
 use crate::{
-    audit::{checkpoint::VerifierKey, tree::sha256},
+    audit::checkpoint::VerifierKey,
     io::softkey::{SoftKeyError, pkcs8},
+    wire::algorithm::sha256,
 };
 
 /// Why there is no log key.

@@ -18,12 +18,15 @@ use super::{
     recovery::{RecoveryError, recover},
     segments::{self, Segments, SegmentsError},
 };
-use crate::audit::{
-    checkpoint::{Checkpoint, VerifierKey},
-    frame::{self, Frame, Head, SEGMENT_HEADER},
-    record::{Encoded, Record, tests::token},
-    tile::Tile,
-    tree::{Hash, TILE_WIDTH, leaf_hash, node_hash, sha256},
+use crate::{
+    audit::{
+        checkpoint::{Checkpoint, VerifierKey},
+        frame::{self, Frame, Head, SEGMENT_HEADER},
+        record::{Encoded, Record, tests::token},
+        tile::Tile,
+        tree::{Hash, TILE_WIDTH, leaf_hash, node_hash},
+    },
+    wire::algorithm::sha256,
 };
 use disk::{Lies, Random, Simulated};
 

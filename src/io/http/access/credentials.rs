@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
-use crate::audit::tree::sha256;
+use crate::wire::algorithm::sha256;
 
 /// The longest token that is looked at, or user name and password together in base64, in octets.
 pub const LONGEST_SECRET: usize = 1024;

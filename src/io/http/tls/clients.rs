@@ -14,12 +14,10 @@ use tokio_rustls::rustls::{
     server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
-use crate::{
-    audit::tree::sha256,
-    wire::{
-        certificate::{Certificate, CertificateError},
-        name::ComparableName,
-    },
+use crate::wire::{
+    algorithm::sha256,
+    certificate::{Certificate, CertificateError},
+    name::ComparableName,
 };
 
 /// Tells one set of CAs from another: a digest over their certificates.
