@@ -58,7 +58,7 @@ pub struct TokenIssued {
 pub struct Recorded<T>(T);
 
 impl<T> Recorded<T> {
-    /// The one constructor: called in `io/journal.rs` and nowhere else.
+    /// The one constructor: called in `io/journal/mod.rs` and nowhere else.
     pub(crate) fn assertion(value: T) -> Self {
         Self(value)
     }

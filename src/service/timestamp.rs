@@ -180,7 +180,7 @@ impl Timestamping {
         }
     }
 
-    /// Whether tokens can be issued now, asked of the default TSU; why not, in words.
+    /// Whether every TSU can issue tokens now; why not, in words.
     pub fn ready(&self) -> Result<(), String> {
         let time = self
             .clock

@@ -313,7 +313,7 @@ impl PublicKey {
         self.kind
     }
 
-    /// SHA-1 over [`PublicKey::bits`]: ResponderID byKey, and the common subjectKeyIdentifier.
+    /// The digest of [`PublicKey::bits`]; with SHA-1 it is ResponderID byKey, and the common subjectKeyIdentifier.
     pub fn key_hash(&self, digest: DigestAlgorithm) -> super::algorithm::Digest {
         digest.digest(&self.bits)
     }

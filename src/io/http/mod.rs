@@ -46,7 +46,8 @@ use request_log::{RequestLog, Told};
 
 pub use status::decode_path;
 
-/// Every answer has its body whole, so that it goes out with a Content-Length (INTEROP: never chunked).
+/// Every answer has its body whole, so that it goes out with a Content-Length: not every client
+/// of either protocol reads chunks.
 pub type Answer = Response<Full<Bytes>>;
 
 /// The text of a 404.
