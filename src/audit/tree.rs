@@ -1,6 +1,6 @@
 //! The Merkle tree over the journal's records (RFC 9162 2.1). [`Tree`] is its right edge, all that is needed to
-//! add a leaf and to know the root; [`Nodes`] is whatever holds the rest, from which [`root_at`] and
-//! [`inclusion_proof`] are made. [`root_of_proof`] needs nothing but the proof.
+//! add a leaf and to know the root; [`Nodes`] is whatever holds the rest, from which an [`inclusion_proof`] is made.
+//! [`root_of_proof`] needs nothing but the proof.
 
 use aws_lc_rs::digest::{self, SHA256};
 
@@ -161,11 +161,6 @@ fn range_hash<N: Nodes>(nodes: &mut N, mut start: u64, end: u64) -> Result<Hash,
     Ok(folded.unwrap_or_else(|| sha256(&[])))
 }
 
-/// The root that the tree had when it had `size` leaves.
-pub fn root_at<N: Nodes>(nodes: &mut N, size: u64) -> Result<Hash, N::Error> {
-    range_hash(nodes, 0, size)
-}
-
 /// The audit path of leaf `index` in the tree of `size` leaves, from the leaf's sibling up (RFC 9162 2.1.3.1).
 /// Empty where there is no such leaf.
 pub fn inclusion_proof<N: Nodes>(
@@ -275,8 +270,7 @@ mod tests {
         let all = leaves(40);
         for size in 1..=40u64 {
             let mut nodes = Leaves(all.clone());
-            let root = root_at(&mut nodes, size).unwrap();
-            assert_eq!(root, mth(&all[..usize::try_from(size).unwrap()]));
+            let root = mth(&all[..usize::try_from(size).unwrap()]);
             for (index, leaf) in (0..size).zip(&all) {
                 let path = inclusion_proof(&mut nodes, index, size).unwrap();
                 assert_eq!(root_of_proof(*leaf, index, size, &path), Some(root));

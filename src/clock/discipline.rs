@@ -255,10 +255,6 @@ impl Discipline {
         self.verdict
     }
 
-    pub const fn state(&self) -> State {
-        self.state
-    }
-
     /// What has happened since this was last asked.
     pub fn transitions(&mut self) -> Vec<Transition> {
         std::mem::take(&mut self.pending)

@@ -141,11 +141,6 @@ impl Facts {
             && DigestAlgorithm::Sha256.digest(der).as_ref() == self.digest.as_slice()
     }
 
-    /// All entries, in no order.
-    pub fn entries(&self) -> impl Iterator<Item = (Serial, Revocation)> {
-        self.entries.iter()
-    }
-
     /// What the next CRL of this scope is held against.
     pub fn mark(&self) -> Mark {
         Mark {

@@ -167,19 +167,10 @@ impl Snapshot {
         ends.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
-    /// The oldest CRL's; 1970 with one missing.
-    pub fn this_update(&self) -> Seconds {
-        self.earliest(Part::this_update)
-    }
-
     /// The earliest of all CRLs; 1970 with one missing.
     pub fn next_update(&self) -> Seconds {
-        self.earliest(Part::next_update)
-    }
-
-    fn earliest(&self, of: impl Fn(&Part) -> Seconds) -> Seconds {
         let all = self.parts.iter();
-        let all = all.map(|part| part.as_ref().map_or(Seconds::EPOCH, &of));
+        let all = all.map(|part| part.as_ref().map_or(Seconds::EPOCH, Part::next_update));
         all.min().unwrap_or(Seconds::EPOCH)
     }
 
@@ -354,16 +345,13 @@ mod tests {
         assert_eq!(one.status(&[6], at(8).minus(1)), SerialStatus::Unlisted);
         assert_eq!(one.status(&[5], at(8)), SerialStatus::Stale);
         let both = Snapshot::new(vec![late, early], None);
-        assert_eq!((both.this_update(), both.next_update()), (at(1), at(8)));
+        assert_eq!(both.next_update(), at(8));
         assert_eq!(both.status(&[6], at(2)), SerialStatus::Stale);
         assert_eq!(both.status(&[6], at(3)), SerialStatus::Unlisted);
         assert_eq!(both.status(&[6], at(9)), SerialStatus::Stale);
         let none = Snapshot::new(vec![], None);
         assert_eq!(none.status(&[6], at(3)), SerialStatus::Stale);
-        assert_eq!(
-            (none.this_update(), none.next_update()),
-            (Seconds::EPOCH, Seconds::EPOCH)
-        );
+        assert_eq!(none.next_update(), Seconds::EPOCH);
     }
 
     #[test]

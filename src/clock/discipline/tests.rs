@@ -93,7 +93,7 @@ impl Rig {
 fn refusal(change: impl FnOnce(&mut Report)) -> &'static str {
     let mut rig = Rig::proven();
     rig.poll_but(change);
-    assert_eq!(rig.discipline.state() == State::Lost, rig.now().is_err());
+    assert_eq!(rig.discipline.state == State::Lost, rig.now().is_err());
     rig.reason()
 }
 

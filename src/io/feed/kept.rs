@@ -43,10 +43,6 @@ impl Kept {
         Self(dir)
     }
 
-    pub fn dir(&self) -> &Path {
-        &self.0
-    }
-
     /// Where the CRL of this issuer is kept that is the `nth` of those configured for a distribution point; `.crl`,
     /// to which the others belong with their own endings. A re-keyed CA is another issuer.
     pub fn path(&self, issuer: &Certificate, distribution_point: &str, nth: usize) -> PathBuf {

@@ -37,7 +37,6 @@ use tokio::sync::oneshot;
 use crate::{
     audit::{
         Coming, RecordError, Recorded, Recorder, TokenIssued,
-        checkpoint::VerifierKey,
         event::Event,
         record::{Encoded, Salt},
     },
@@ -157,8 +156,6 @@ pub struct Opened {
     pub threads: Threads,
     /// What a crash or damage had left, and was mended; for the operator.
     pub mended: Vec<String>,
-    /// For whoever checks proofs.
-    pub public_key: VerifierKey,
 }
 
 /// Figures for the metrics.
@@ -225,14 +222,13 @@ pub fn open(settings: &Settings) -> Result<Opened, JournalError> {
         settings.origin.as_deref(),
         new,
     )?);
-    let public_key = key.public.clone();
     let recovered = recover(&disk, &key, settings.segment_size);
     let (segments, log, mended) = recovered.map_err(|error| JournalError::Recovery {
         dir: dir.clone(),
         error,
     })?;
     // Only now: a key or name that does not fit the journal must not take the right one's place.
-    disk.put_durably("log.pub", format!("{public_key}\n").as_bytes())
+    disk.put_durably("log.pub", format!("{}\n", key.public).as_bytes())
         .map_err(failed("written"))?;
     let shared = Arc::new(Shared {
         queue: Queue::default(),
@@ -275,7 +271,6 @@ pub fn open(settings: &Settings) -> Result<Opened, JournalError> {
         },
         journal,
         mended,
-        public_key,
     })
 }
 

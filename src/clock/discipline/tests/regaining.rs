@@ -10,7 +10,7 @@ fn a_warning_comes_before_the_end_and_goes_well_below() {
     let mut rig = Rig::proven();
     let mut state = |millis| {
         rig.poll_tracking(dispersion(millis));
-        rig.discipline.state()
+        rig.discipline.state
     };
     assert_eq!(state(49), State::Proven);
     assert_eq!(state(51), State::Degraded);
@@ -57,7 +57,7 @@ fn a_start_takes_any_bound_that_is_tolerated() {
         assert!(rig.now().is_err());
         rig.poll_tracking(dispersion(90));
     }
-    assert_eq!(rig.discipline.state(), State::Degraded);
+    assert_eq!(rig.discipline.state, State::Degraded);
     assert!(rig.now().is_ok());
     assert!(matches!(rig.told()[..], [T::Degraded { .. }]));
 }
