@@ -23,6 +23,7 @@ pub mod pkcs11;
 mod places;
 pub mod sealed_answers;
 pub mod softkey;
+mod stamp;
 pub mod status_tables;
 pub mod store;
 pub mod systemd;

@@ -7,12 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    FeedError,
-    kept::Kind,
-    source::{FoundCrl, Stamp, read_bounded, stamp},
-};
+use super::{FeedError, bounded_file::read_bounded, kept::Kind, source::FoundCrl};
 use crate::{
+    io::stamp::{Stamp, stamp},
     revocation::{Glance, Scope, is_signed_by},
     wire::certificate::Certificate,
 };

@@ -8,13 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    FeedError,
-    follow::INTERVAL,
-    source::{Stamp, stamp},
-};
+use super::{FeedError, follow::INTERVAL};
 use crate::{
-    io::wall_clock::wall_clock,
+    io::{
+        stamp::{Stamp, stamp},
+        wall_clock::wall_clock,
+    },
     revocation::{Serials, Shard, Told},
     wire::{certificate::Certificate, crl::CertificateList, issuance::Issuance},
 };

@@ -13,9 +13,9 @@ use super::{
     FeedError,
     folder::Folder,
     pushed_file::{self, Contents},
-    source::{Stamp, stamp},
 };
 use crate::{
+    io::stamp::{Stamp, stamp},
     revocation::{Issued, Serials},
     wire::certificate::Certificate,
 };

@@ -2,6 +2,7 @@
 //! when that is due, and swaps in a new snapshot only when everything read anew has been verified and kept.
 //! [`Followers`] keeps all feeds current on threads of their own.
 
+mod bounded_file;
 mod crl_folder;
 mod fetch;
 mod folder;

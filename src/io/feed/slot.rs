@@ -7,12 +7,13 @@ use reqwest::Client;
 
 use super::{
     FeedError, Place,
+    bounded_file::read_bounded,
     crl_folder::Wish,
     fetch::FetchError,
     judge::{CrlRefusal, Judge},
     kept::{self, Kept, Kind, Staged},
     retained,
-    source::{Look, News, Source, read_bounded},
+    source::{Look, News, Source},
 };
 use crate::{
     audit::event::Event,

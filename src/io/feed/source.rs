@@ -2,9 +2,6 @@
 
 use std::{
     fmt,
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -13,12 +10,14 @@ use reqwest::Client;
 
 use super::{
     FeedError,
+    bounded_file::read_bounded,
     crl_folder::{self, Stamps, Wish},
     fetch::{Fetched, Validators, fetch},
 };
 use crate::{
     io::{
         http_client::{self, Url},
+        stamp::stamp,
         wall_clock::wall_clock,
     },
     revocation::{Facts, schedule},
@@ -65,10 +64,6 @@ pub struct Source {
     pub checked: Option<Seconds>,
     pub next: Option<Seconds>,
 }
-
-/// What tells that a file has changed: inode, length, and the time of its last change, which unlike the
-/// modification time no copying tool sets back and a repaired permission moves too.
-pub type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// What a look found that was not there before.
 #[derive(Debug)]
@@ -309,52 +304,9 @@ fn read(
     }
 }
 
-/// What stands in the file, however long it becomes meanwhile.
-pub fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>, FeedError> {
-    let unreadable = |error| FeedError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
-    let too_large = || FeedError::TooLarge {
-        path: path.to_owned(),
-        largest,
-    };
-    let file = open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
-    if length > largest {
-        return Err(too_large());
-    }
-    let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    let mut file = file.take(largest.saturating_add(1));
-    file.read_to_end(&mut content).map_err(unreadable)?;
-    match file.limit() {
-        0 => Err(too_large()),
-        _ => Ok(content),
-    }
-}
-
-/// Opens what can be read to its end: nobody may ever write to a pipe, and a look at one would be the last.
-fn open(path: &Path) -> io::Result<File> {
-    if std::fs::metadata(path)?.file_type().is_fifo() {
-        return Err(io::Error::other("it is a pipe; give a file"));
-    }
-    File::open(path)
-}
-
 fn random() -> u64 {
     let mut octets = [0; 8];
     // Without random numbers the visits are merely not spread.
     let _ = aws_lc_rs::rand::fill(&mut octets);
     u64::from_be_bytes(octets)
-}
-
-/// A folder's stamp changes when entries come and go; files in it are written once.
-pub fn stamp(path: &Path) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((
-        metadata.ino(),
-        metadata.len(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-    ))
 }

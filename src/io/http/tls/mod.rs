@@ -9,7 +9,6 @@ pub mod staple;
 
 use std::{
     io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -27,9 +26,12 @@ use zeroize::Zeroizing;
 
 use clients::{ClientRoots, ShownCertificate};
 
-use crate::wire::{
-    certificate::{Certificate, CertificateError},
-    time::Seconds,
+use crate::{
+    io::stamp::{Stamp, stamp},
+    wire::{
+        certificate::{Certificate, CertificateError},
+        time::Seconds,
+    },
 };
 
 /// Seconds that a certificate should have left, unless a fifth of its life is less. Programs renew those of 90 days when
@@ -108,19 +110,6 @@ pub struct Files {
     /// The server's certificate, and the intermediates above it, nearest first.
     pub certificate: PathBuf,
     pub key: PathBuf,
-}
-
-/// What tells one content of a file from the next: inode, length and change time. None: there is no file.
-type Stamp = Option<(u64, u64, i64, i64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((
-        metadata.ino(),
-        metadata.len(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-    ))
 }
 
 impl Files {

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Identity, Stamp};
+use super::Identity;
 use crate::{
-    io::{metrics::Metrics, wall_clock::wall_clock},
+    io::{metrics::Metrics, stamp::Stamp, wall_clock::wall_clock},
     service::code,
     wire::time::Seconds,
 };
