@@ -11,6 +11,7 @@ pub mod log;
 mod refresh;
 mod reload;
 mod sockets;
+mod standing;
 mod supervise;
 pub mod token_key;
 
@@ -30,7 +31,8 @@ use crate::{
 use assemble::{Inherited, assemble};
 use in_force::InForce;
 use sockets::Sockets;
-use supervise::{Appliance, Base, Signals, StartError};
+use standing::{Base, StartError};
+use supervise::{Appliance, Signals};
 
 /// Where the appliance is reached, with the ports that the kernel chose where 0 was configured.
 #[derive(Debug, Clone)]
@@ -70,7 +72,6 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses, InForce)) -> Result<(
         journal,
         threads,
         mended,
-        ..
     } = opened.map_err(|error| {
         let problem = Problem::new(&config.file, "journal.dir", &error);
         vec![match error {

@@ -16,7 +16,7 @@ use super::{
     assemble::{Parts, assemble},
     chronicle,
     generation::Generation,
-    supervise::{Running, Standing},
+    standing::{Running, Standing},
 };
 use crate::{
     audit::event::Event,

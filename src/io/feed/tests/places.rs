@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::*;
-use crate::io::feed::source::{Source, read_bounded};
+use crate::io::feed::{bounded_file::read_bounded, source::Source};
 
 const MODIFIED: &str = "HTTP/1.1 304 Not Modified\r\n\r\n";
 
