@@ -5,7 +5,8 @@ use std::{path::Path, time::Duration};
 use rustix::fs::{Access, access};
 
 use super::{
-    AdminConfig, ClockConfig, ClockSource, Config, IssuerConfig, KeyConfig, KeyPlace, TsuConfig,
+    AdminConfig, ClockConfig, ClockSource, Config, IssuerConfig, KeyConfig, KeyPlace,
+    SuccessorConfig, TsuConfig,
     exposure::{is_local, open_file},
 };
 use crate::{clock::LeapPolicy, ocsp::issuer::Unlisted};
@@ -80,7 +81,7 @@ fn of_tsu(tsu: &TsuConfig, field: &str) -> Vec<String> {
     if tsu.accuracy.worst() > Duration::from_secs(1) {
         lines.push(format!("{field}.accuracy: worse than the 1 s that ETSI EN 319 421 asks of the best-practices policy"));
     }
-    lines.extend(open_key(&tsu.key, &format!("{field}.key")));
+    lines.extend(open_keys(&tsu.key, tsu.successor.as_ref(), field));
     lines
 }
 
@@ -102,17 +103,22 @@ fn of_issuer(issuer: &IssuerConfig, field: &str) -> Vec<String> {
         ));
     }
     for (number, responder) in issuer.responders.iter().enumerate() {
-        let key = format!("{field}.responder[{number}].key");
-        lines.extend(open_key(&responder.key, &key));
+        let field = format!("{field}.responder[{number}]");
+        let successor = responder.successor.as_ref();
+        lines.extend(open_keys(&responder.key, successor, &field));
     }
     lines
 }
 
-fn open_key(key: &KeyConfig, field: &str) -> Option<String> {
-    match &key.place {
-        KeyPlace::File(path) => open_file(path, field),
+/// The present key and the next.
+fn open_keys(present: &KeyConfig, successor: Option<&SuccessorConfig>, field: &str) -> Vec<String> {
+    let next = successor.map(|successor| (&successor.key, format!("{field}.successor.key")));
+    let keys = std::iter::once((present, format!("{field}.key"))).chain(next);
+    let open = |(key, field): (&KeyConfig, String)| match &key.place {
+        KeyPlace::File(path) => open_file(path, &field),
         KeyPlace::Token(_) => None,
-    }
+    };
+    keys.filter_map(open).collect()
 }
 
 /// A folder that whoever asks cannot write to, nor make where it is not there yet. A parent that is missing too may be
@@ -136,6 +142,39 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
+
+    #[test]
+    fn keys_of_successors_are_looked_at_too() {
+        let dir = std::env::temp_dir().join(format!("gnomon-successors-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        for name in ["now", "next"] {
+            fs::write(dir.join(name), "").unwrap();
+            fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let successor =
+            "successor = { key = \"next\", certificate = \"c\", from = 2027-01-31T12:00:00Z }";
+        let text = format!(
+            "listen = [\"127.0.0.1:1\"]\n[journal]\ndir = \"j\"\n\
+             [[tsu]]\nname = \"a\"\nkey = \"now\"\ncertificate = \"c\"\npolicies = [\"1.2.3\"]\n{successor}\n\
+             [[issuer]]\nname = \"i\"\ncertificate = \"c\"\ncrl = [\"c.crl\"]\n\
+             responder = {{ key = \"now\", certificate = \"c\", {successor} }}\n"
+        );
+        let config = Config::parse(&text, &dir.join("gnomon.toml")).unwrap();
+        let told = advice(&config);
+        for field in [
+            "tsu[0].key",
+            "tsu[0].successor.key",
+            "issuer[0].responder[0].key",
+            "issuer[0].responder[0].successor.key",
+        ] {
+            let start = format!("{field}: {}", dir.display());
+            assert!(
+                told.iter().any(|line| line.starts_with(&start)),
+                "{field}: {told:?}"
+            );
+        }
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn a_folder_that_cannot_be_written_to_is_told() {

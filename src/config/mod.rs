@@ -444,6 +444,32 @@ mod tests {
     }
 
     #[test]
+    fn every_key_is_held_against_the_rules() {
+        // Neither label nor id.
+        let key = "key = { module = \"m.so\", token = \"t\" }";
+        let successor =
+            format!("successor = {{ {key}, certificate = \"c\", from = 2027-01-31T12:00:00Z }}");
+        let text = format!(
+            "listen = [\"127.0.0.1:1\"]\n[journal]\ndir = \"j\"\n\
+             [[tsu]]\nname = \"a\"\npolicies = [\"1.2.3\"]\n{key}\ncertificate = \"c\"\n{successor}\n\
+             [[issuer]]\nname = \"i\"\ncertificate = \"c\"\ncrl = [\"c.crl\"]\n\
+             responder = {{ {key}, certificate = \"c\", {successor} }}\n"
+        );
+        let problems = Config::parse(&text, Path::new("g.toml")).unwrap_err();
+        let fields: Vec<_> = problems.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "tsu[0].key",
+                "tsu[0].successor.key",
+                "issuer[0].responder[0].key",
+                "issuer[0].responder[0].successor.key"
+            ],
+            "{problems:?}"
+        );
+    }
+
+    #[test]
     fn a_typo_names_the_line_and_what_there_is() {
         let problems = Config::parse("lisen = []", Path::new("g.toml")).unwrap_err();
         assert!(problems[0].what.contains("lisen") && problems[0].what.contains("listen"));

@@ -197,11 +197,11 @@ fn check_issuers(config: &Config, wrong: &mut impl FnMut(String, &str)) {
             );
         }
         for (number, responder) in issuer.responders.iter().enumerate() {
-            check_key(
-                &responder.key,
-                &field(&format!("responder[{number}].key")),
-                wrong,
-            );
+            let field = field(&format!("responder[{number}]"));
+            check_key(&responder.key, &format!("{field}.key"), wrong);
+            if let Some(successor) = &responder.successor {
+                check_key(&successor.key, &format!("{field}.successor.key"), wrong);
+            }
         }
         const HOUR: Duration = Duration::from_secs(3600);
         if !(HOUR * 8..=HOUR * 240).contains(&issuer.validity) {
