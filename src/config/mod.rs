@@ -470,6 +470,40 @@ mod tests {
     }
 
     #[test]
+    fn what_should_be_a_list_and_is_none_is_told_what_to_write() {
+        let rest = "[journal]\ndir = \"j\"\n";
+        let tsu = "name = \"a\"\nkey = \"k\"\ncertificate = \"c\"\n";
+        let listen = "listen = [\"127.0.0.1:1\"]\n";
+        for (text, expected) in [
+            (
+                "listen = \"127.0.0.1:1\"\n".to_owned() + rest,
+                "expected a list of addresses, such as [\"0.0.0.0:3180\"]",
+            ),
+            (
+                format!("{listen}{rest}[[tsu]]\n{tsu}policies = \"1.2.3\"\n"),
+                "expected a list of OIDs, such as [\"1.2.3.4\"]",
+            ),
+            (
+                format!("{listen}{rest}[tsu]\n{tsu}policies = [\"1.2.3\"]\n"),
+                "expected a list of tables; write [[tsu]] above each",
+            ),
+            (
+                format!(
+                    "{listen}{rest}[[issuer]]\nname = \"a\"\ncertificate = \"c\"\ncrl = \"a.crl\"\n"
+                ),
+                "expected a list of CRLs, such as [\"ca.crl\"]",
+            ),
+            (
+                format!("{listen}{rest}[http]\nforwarded_from = \"10.0.0.5\"\n"),
+                "expected a list of networks, such as [\"10.0.0.0/8\", \"192.0.2.1\"]",
+            ),
+        ] {
+            let problems = Config::parse(&text, Path::new("g.toml")).unwrap_err();
+            assert!(problems[0].what.contains(expected), "{}", problems[0]);
+        }
+    }
+
+    #[test]
     fn a_typo_names_the_line_and_what_there_is() {
         let problems = Config::parse("lisen = []", Path::new("g.toml")).unwrap_err();
         assert!(problems[0].what.contains("lisen") && problems[0].what.contains("listen"));

@@ -2,6 +2,7 @@
 
 mod access;
 mod issuer;
+mod lists;
 mod log;
 
 use std::{
@@ -39,12 +40,12 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    #[serde(deserialize_with = "addresses")]
+    #[serde(deserialize_with = "lists::addresses")]
     listen: Vec<SocketAddr>,
     admin: Option<AdminSpec>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::rules")]
     access: Vec<AccessSpec>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::names")]
     admin_names: Vec<String>,
     #[serde(default)]
     http: HttpSpec,
@@ -58,9 +59,9 @@ pub struct Spec {
     revocation: RevocationSpec,
     #[serde(default)]
     log: LogSpec,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::tsus")]
     tsu: Vec<TsuSpec>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::issuers")]
     issuer: Vec<IssuerSpec>,
 }
 
@@ -76,16 +77,16 @@ struct HttpSpec {
     grace: Option<Span>,
     #[serde(default)]
     access: Names,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::networks")]
     forwarded_from: Vec<Range>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::networks")]
     proxy_protocol_from: Vec<Range>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TlsSpec {
-    #[serde(deserialize_with = "addresses")]
+    #[serde(deserialize_with = "lists::addresses")]
     listen: Vec<SocketAddr>,
     certificate: PathBuf,
     key: PathBuf,
@@ -342,9 +343,9 @@ struct TsuSpec {
     signature: Option<SignatureAlgorithm>,
     certificate: PathBuf,
     chain: Option<PathBuf>,
-    #[serde(deserialize_with = "policies")]
+    #[serde(deserialize_with = "lists::policies")]
     policies: Vec<PolicyOid>,
-    #[serde(default, deserialize_with = "digests")]
+    #[serde(default, deserialize_with = "lists::digests")]
     digests: Option<Vec<DigestAlgorithm>>,
     #[serde(default)]
     precision: Precision,
@@ -484,19 +485,6 @@ impl Spec {
     }
 }
 
-/// Where to listen. No names, since they may lead elsewhere at the next start.
-fn addresses<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<SocketAddr>, D::Error> {
-    let texts = Vec::<String>::deserialize(d)?;
-    let parse = |text: &String| {
-        text.parse().map_err(|_| {
-            D::Error::custom(format!(
-                "`{text}` is no IP address with a port; write one such as \"0.0.0.0:3180\" or \"[::]:3180\""
-            ))
-        })
-    };
-    texts.iter().map(parse).collect()
-}
-
 /// What is declared, or the worst that may be, unless configured: what ETSI EN 319 421 asks for.
 const ACCURACY: Duration = Duration::from_secs(1);
 
@@ -523,18 +511,6 @@ fn signature<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SignatureAlgorith
             names.join(", ")
         ))
     })
-}
-
-fn policies<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PolicyOid>, D::Error> {
-    let texts = Vec::<String>::deserialize(d)?;
-    let parse = |text: &String| text.parse().map_err(D::Error::custom);
-    texts.iter().map(parse).collect()
-}
-
-fn digests<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<DigestAlgorithm>>, D::Error> {
-    let names = Vec::<String>::deserialize(d)?;
-    let parse = |name: &String| name.parse().map_err(D::Error::custom);
-    names.iter().map(parse).collect::<Result<_, _>>().map(Some)
 }
 
 fn hexadecimal<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<u8>>, D::Error> {

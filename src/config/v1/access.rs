@@ -9,6 +9,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
 
+use super::lists;
 use crate::config::access::{AccessConfig, AdminConfig, Rate};
 
 #[derive(Debug, Deserialize)]
@@ -19,7 +20,7 @@ pub struct AccessSpec {
     tokens: Option<PathBuf>,
     certificates: Option<PathBuf>,
     client_ca: Option<PathBuf>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::networks")]
     addresses: Vec<Range>,
     #[serde(default, deserialize_with = "rate")]
     rate: Option<Rate>,

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{KeySpec, SuccessorSpec, instant, signature};
+use super::{KeySpec, SuccessorSpec, instant, lists, signature};
 use crate::{
     config::{
         ArchiveCutoffConfig, CrlConfig, CrlPlace, DeltaConfig, IssuerConfig, PushConfig,
@@ -22,8 +22,9 @@ use crate::{
 pub struct IssuerSpec {
     name: String,
     certificate: PathBuf,
+    #[serde(deserialize_with = "lists::crls")]
     crl: Vec<CrlSpec>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::paths")]
     issued: Vec<PathBuf>,
     issued_push: Option<PushSpec>,
     #[serde(default)]
@@ -49,14 +50,14 @@ struct PushSpec {
     untagged,
     expecting = "a file name or URL, or { path = \"...\", delta = \"...\", distribution_point = \"...\" } where path and delta may be URLs too, or lists of mirrors"
 )]
-enum CrlSpec {
+pub enum CrlSpec {
     Place(String),
     Table(CrlTable),
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CrlTable {
+pub struct CrlTable {
     path: Places,
     delta: Option<Places>,
     distribution_point: Option<String>,
