@@ -137,6 +137,8 @@ fn what_is_unwise_in_chrony_conf_is_said() {
         "pool",
         "sourcedir",
         "server`: 1 without `nts",
+        "authselectmode require",
+        "maxdistance 0.1",
         "local",
         "allow",
         "leapsecmode",
@@ -144,6 +146,7 @@ fn what_is_unwise_in_chrony_conf_is_said() {
         "rtcsync",
         "minsources 3",
         "maxclockerror 15",
+        "maxslewrate 100",
         "maxchange 0.5 1 0",
         "makestep",
     ] {
@@ -151,6 +154,25 @@ fn what_is_unwise_in_chrony_conf_is_said() {
         assert!(said.contains(&line), "{part}: {said}");
     }
     assert!(!said.contains("`manual`"), "{said}");
+
+    // The shipped one with one line changed.
+    let shipped = fs::read_to_string("config/chrony.conf").unwrap();
+    for (line, other, told) in [
+        ("authselectmode require", "authselectmode prefer", 1),
+        ("maxdistance 0.1", "maxdistance 3", 1),
+        ("maxdistance 0.1", "maxdistance 0.05", 0),
+        ("maxslewrate 100", "maxslewrate 1000", 1),
+        ("maxslewrate 100", "maxslewrate 50", 0),
+        ("nts1.example.net nts", "nts1.example.net key 1", 0),
+    ] {
+        assert!(shipped.contains(line), "{line}");
+        fs::write(&file, shipped.replacen(line, other, 1)).unwrap();
+        let said = check(&file);
+        let lines = said.lines().filter(|said| said.contains(&file)).count();
+        assert_eq!(lines, told, "{other}: {said}");
+        let names_it = said.contains(&format!("{file}: `{line}`: "));
+        assert_eq!(names_it, told == 1, "{other}: {said}");
+    }
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl Directives {
         self.every(name).last()?.get(place)?.parse().ok()
     }
 
+    /// Whether it allows more than `most`, as chronyd does by itself where it is missing.
+    fn is_above(&self, name: &str, most: f64) -> bool {
+        self.number(name, 0).is_none_or(|number| number > most)
+    }
+
     fn judge(&self, clock: &ClockConfig) -> Vec<String> {
         let mut lines = Vec::new();
         let mut unwise = |so: bool, directive: &str, why: &str| {
@@ -105,7 +110,10 @@ impl Directives {
         let servers: Vec<_> = self.every("server").chain(self.every("peer")).collect();
         let sources = servers.len() + self.every("refclock").count();
         let wanted = clock.sources;
-        let open = servers.iter().filter(|server| !has(server, "nts")).count();
+        let is_open = |server: &&&[String]| !has(server, "nts") && !has(server, "key");
+        let open = servers.iter().filter(is_open).count();
+        let mode = self.every("authselectmode").last();
+        let has_servers = self.stands("pool") || !servers.is_empty();
         let mut folders = self.every("sourcedir").flatten();
         unwise(
             self.stands("pool"),
@@ -126,6 +134,16 @@ impl Directives {
             open > 0,
             "server",
             &format!("{open} without `nts`: anybody on the way can pose as them"),
+        );
+        unwise(
+            has_servers && !mode.is_some_and(|mode| has(mode, "require")),
+            "authselectmode require",
+            "missing, so that one without `nts` that is added while chronyd runs can be selected",
+        );
+        unwise(
+            self.is_above("maxdistance", 0.1),
+            "maxdistance 0.1",
+            "missing or more, so that sources count as usable, and outvote others, that may be off by seconds",
         );
     }
 
@@ -181,6 +199,11 @@ impl Directives {
             below("maxclockerror", 15.0),
             "maxclockerror 15",
             "missing, and bare quartz drifts more than chronyd assumes",
+        );
+        unwise(
+            self.is_above("maxslewrate", 100.0),
+            "maxslewrate 100",
+            "missing or more, so that chronyd may correct the clock faster than the bound follows from poll to poll",
         );
         unwise(
             !self.stands("maxchange"),
