@@ -364,21 +364,28 @@ impl Watch {
     /// A clock that keeps no account of itself.
     fn look_at_plain_clock(&mut self) {
         let time = self.eyes.clock.trusted();
-        if self.proven.replace(time.is_ok()) == Some(time.is_ok()) {
+        let before = self.proven.replace(time.is_ok());
+        if before == Some(time.is_ok()) {
             return;
         }
-        self.eyes.journal.note(&match time {
-            Ok(time) => match time.basis() {
-                Basis::Proven => Event::ClockProven {
-                    bound_us: micros(time.bound()),
-                },
-                Basis::Demo => Event::ClockDemo {},
+        let transition = match time {
+            Ok(time) if time.basis() == Basis::Demo => {
+                self.eyes.journal.note(&Event::ClockDemo {});
+                return;
+            }
+            Ok(time) => Transition::Proven {
+                bound: time.bound(),
             },
-            Err(unproven) => Event::ClockLost {
-                reason: unproven.to_string(),
+            Err(reason) => Transition::Lost {
+                reason,
                 last_proven: None,
             },
-        });
+        };
+        // A start that waits for the clock says so by itself.
+        if time.is_ok() || before.is_some() {
+            say(&transition);
+        }
+        self.eyes.journal.note(&event(&transition));
     }
 
     /// A table that has expired may lack a leap second that is due.
