@@ -83,6 +83,24 @@ struct HttpSpec {
     proxy_protocol_from: Vec<Range>,
 }
 
+impl HttpSpec {
+    fn resolve(self) -> Http {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Http {
+            workers: self.workers.unwrap_or(cores),
+            header_timeout: span(self.header_timeout, Duration::from_secs(10)),
+            body_timeout: span(self.body_timeout, Duration::from_secs(10)),
+            write_timeout: span(self.write_timeout, Duration::from_secs(10)),
+            body: self.body.map_or(64 << 10, |size| size.0),
+            connections: self.connections.unwrap_or(10_000),
+            grace: span(self.grace, Duration::from_secs(10)),
+            access: self.access.resolve(),
+            forwarded_from: ranges(self.forwarded_from),
+            proxy_protocol_from: ranges(self.proxy_protocol_from),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TlsSpec {
@@ -103,6 +121,18 @@ enum StapleSpec {
     #[default]
     Auto,
     Off,
+}
+
+impl TlsSpec {
+    fn resolve(self, base: &Path) -> TlsConfig {
+        TlsConfig {
+            listen: self.listen,
+            certificate: base.join(self.certificate),
+            key: base.join(self.key),
+            staple: self.staple == StapleSpec::Auto,
+            access: self.access.resolve(),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -135,8 +165,8 @@ impl ClockSpec {
             sources: self.sources.unwrap_or(4),
             usable_sources: self.usable_sources.unwrap_or(3),
             max_stratum: self.max_stratum.unwrap_or(4),
-            silence: self.silence.map_or(Duration::from_secs(300), |span| span.0),
-            settle: self.settle.map_or(Duration::from_secs(60), |span| span.0),
+            silence: span(self.silence, Duration::from_secs(300)),
+            settle: span(self.settle, Duration::from_secs(60)),
             leap: self.leap.unwrap_or_default(),
             // Debian's; a leap second is announced half a year before.
             leap_table: base.join(
@@ -200,9 +230,7 @@ impl JournalSpec {
             },
             origin: self.origin,
             // A proof is wanted seconds after the token, and a checkpoint costs a sync of all files.
-            checkpoint_interval: self
-                .checkpoint_interval
-                .map_or(Duration::from_secs(5), |span| span.0),
+            checkpoint_interval: span(self.checkpoint_interval, Duration::from_secs(5)),
             segment_size: octets(self.segment_size, 64 << 20),
             keep_tokens: self.keep_tokens,
             // At 40,000 tokens a second, the fastest measured, a GiB is a minute.
@@ -211,9 +239,7 @@ impl JournalSpec {
             publish: self.publish,
             anchor: self.anchor.map(|anchor| AnchorConfig {
                 url: anchor.url,
-                interval: anchor
-                    .interval
-                    .map_or(Duration::from_secs(3_600), |span| span.0),
+                interval: span(anchor.interval, Duration::from_secs(3_600)),
                 trust: base.join(anchor.trust),
             }),
             dir,
@@ -234,6 +260,25 @@ struct RevocationSpec {
     dir: Option<PathBuf>,
     fetch_timeout: Option<Span>,
     largest_crl: Option<Size>,
+}
+
+impl RevocationSpec {
+    /// Beside the journal, unless it says otherwise.
+    fn resolve(self, base: &Path, journal: &Path) -> RevocationConfig {
+        RevocationConfig {
+            dir: match self.dir {
+                Some(dir) => base.join(dir),
+                None => base.join(journal.with_file_name("revocation")),
+            },
+            // Half a gigabyte at 2 MB/s.
+            fetch_timeout: span(self.fetch_timeout, Duration::from_secs(300)),
+            // Ten million entries of 50 octets.
+            largest_crl: self
+                .largest_crl
+                .and_then(|size| u64::try_from(size.0).ok())
+                .unwrap_or(512 << 20),
+        }
+    }
 }
 
 /// Sessions at a token: what small devices allow, and enough for two cores.
@@ -321,7 +366,7 @@ impl KeySpec {
                     pin,
                     sessions: token.sessions.unwrap_or(DEFAULT_SESSIONS),
                     queue: token.queue.unwrap_or(DEFAULT_QUEUE),
-                    deadline: token.deadline.map_or(DEFAULT_DEADLINE, |span| span.0),
+                    deadline: span(token.deadline, DEFAULT_DEADLINE),
                     verify_signatures: token.verify_signatures.unwrap_or(true),
                 })
             }
@@ -363,6 +408,33 @@ struct TsuSpec {
     successor: Option<SuccessorSpec>,
 }
 
+impl TsuSpec {
+    fn resolve(self, base: &Path) -> TsuConfig {
+        let at = |path: PathBuf| base.join(path);
+        TsuConfig {
+            name: self.name,
+            default: self.default,
+            demo: self.demo,
+            key: self.key.resolve(self.signature, base),
+            certificate: at(self.certificate),
+            chain: self.chain.map(at),
+            policies: self.policies,
+            digests: self.digests.unwrap_or_else(|| {
+                let modern = |digest: &DigestAlgorithm| *digest != DigestAlgorithm::Sha1;
+                DigestAlgorithm::ALL.into_iter().filter(modern).collect()
+            }),
+            precision: self.precision,
+            accuracy: self.accuracy.unwrap_or(Accuracy::Fixed(ACCURACY)),
+            signing_delay: span(self.signing_delay, Duration::from_millis(100)),
+            tsa_field: self.tsa_field,
+            qualified: self.qualified,
+            code_signing: self.code_signing,
+            access: self.access.resolve(),
+            successor: self.successor.map(|successor| successor.resolve(base)),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SuccessorSpec {
@@ -389,100 +461,35 @@ impl SuccessorSpec {
 impl Spec {
     /// Fills in the defaults and makes paths relative to `base`, the file's folder.
     pub fn resolve(self, file: &Path, base: &Path, sha256: [u8; 32]) -> Config {
-        let at = |path: PathBuf| base.join(path);
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let Self {
-            listen,
-            admin,
-            admin_names,
-            access,
-            http,
-            tls,
-            clock,
-            journal,
-            ocsp,
-            revocation,
-            log,
-            tsu,
-            issuer,
-        } = self;
-        let span = |span: Option<Span>, default| span.map_or(default, |span| span.0);
-        let mut tsus: Vec<_> = tsu
-            .into_iter()
-            .map(|tsu| TsuConfig {
-                name: tsu.name,
-                default: tsu.default,
-                demo: tsu.demo,
-                key: tsu.key.resolve(tsu.signature, base),
-                certificate: at(tsu.certificate),
-                chain: tsu.chain.map(at),
-                policies: tsu.policies,
-                digests: tsu.digests.unwrap_or_else(|| {
-                    let modern = |digest: &DigestAlgorithm| *digest != DigestAlgorithm::Sha1;
-                    DigestAlgorithm::ALL.into_iter().filter(modern).collect()
-                }),
-                precision: tsu.precision,
-                accuracy: tsu.accuracy.unwrap_or(Accuracy::Fixed(ACCURACY)),
-                signing_delay: span(tsu.signing_delay, Duration::from_millis(100)),
-                tsa_field: tsu.tsa_field,
-                qualified: tsu.qualified,
-                code_signing: tsu.code_signing,
-                access: tsu.access.resolve(),
-                successor: tsu.successor.map(|successor| successor.resolve(base)),
-            })
-            .collect();
+        let mut tsus: Vec<_> = self.tsu.into_iter().map(|tsu| tsu.resolve(base)).collect();
         if let [only] = tsus.as_mut_slice() {
             only.default = true;
         }
-        let issuers = issuer.into_iter().map(|issuer| issuer.resolve(base));
+        let rules = self.access.into_iter().map(|rule| rule.resolve(base));
+        let issuers = self.issuer.into_iter().map(|issuer| issuer.resolve(base));
         Config {
             file: file.to_owned(),
             sha256,
-            listen,
-            admin: admin.map(|admin| admin.resolve(base)),
-            admin_names,
-            access: access.into_iter().map(|rule| rule.resolve(base)).collect(),
-            http: Http {
-                workers: http.workers.unwrap_or(cores),
-                header_timeout: span(http.header_timeout, Duration::from_secs(10)),
-                body_timeout: span(http.body_timeout, Duration::from_secs(10)),
-                write_timeout: span(http.write_timeout, Duration::from_secs(10)),
-                body: http.body.map_or(64 << 10, |size| size.0),
-                connections: http.connections.unwrap_or(10_000),
-                grace: span(http.grace, Duration::from_secs(10)),
-                access: http.access.resolve(),
-                forwarded_from: ranges(http.forwarded_from),
-                proxy_protocol_from: ranges(http.proxy_protocol_from),
-            },
-            tls: tls.map(|tls| TlsConfig {
-                listen: tls.listen,
-                certificate: at(tls.certificate),
-                key: at(tls.key),
-                staple: tls.staple == StapleSpec::Auto,
-                access: tls.access.resolve(),
-            }),
-            clock: clock.resolve(base),
-            revocation: RevocationConfig {
-                dir: match revocation.dir {
-                    Some(dir) => at(dir),
-                    None => at(journal.dir.with_file_name("revocation")),
-                },
-                // Half a gigabyte at 2 MB/s.
-                fetch_timeout: span(revocation.fetch_timeout, Duration::from_secs(300)),
-                // Ten million entries of 50 octets.
-                largest_crl: revocation
-                    .largest_crl
-                    .and_then(|size| u64::try_from(size.0).ok())
-                    .unwrap_or(512 << 20),
-            },
-            journal: journal.resolve(base),
-            log: log.resolve(),
-            nonce: ocsp.nonce.unwrap_or(true),
-            sealed_answers: ocsp.sealed_answers.unwrap_or(100_000),
+            listen: self.listen,
+            admin: self.admin.map(|admin| admin.resolve(base)),
+            admin_names: self.admin_names,
+            access: rules.collect(),
+            http: self.http.resolve(),
+            tls: self.tls.map(|tls| tls.resolve(base)),
+            clock: self.clock.resolve(base),
+            revocation: self.revocation.resolve(base, &self.journal.dir),
+            journal: self.journal.resolve(base),
+            log: self.log.resolve(),
+            nonce: self.ocsp.nonce.unwrap_or(true),
+            sealed_answers: self.ocsp.sealed_answers.unwrap_or(100_000),
             tsus,
             issuers: issuers.collect(),
         }
     }
+}
+
+fn span(span: Option<Span>, default: Duration) -> Duration {
+    span.map_or(default, |span| span.0)
 }
 
 /// What is declared, or the worst that may be, unless configured: what ETSI EN 319 421 asks for.
