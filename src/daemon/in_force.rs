@@ -242,49 +242,11 @@ fn screen(facts: &BTreeMap<&'static str, Value>) -> String {
     }
     let (urls, who) = (listed(listeners, "admin"), who("admin_access"));
     lines.say("operator", format!("{urls}{who}"));
-    for tsu in list(facts.get("tsus").unwrap_or(&none), "") {
-        let mark = |name: &str, word: &'static str| match flag(tsu, name) {
-            true => word,
-            false => "",
-        };
-        let (default, demo) = (mark("default", ", the default"), mark("demo", ", DEMO"));
-        lines.say(
-            "TSU",
-            format!("{}{default}{demo}: {}", text(tsu, "tsu"), signs(tsu)),
-        );
-        let (policies, accuracy) = (listed(tsu, "policies"), text(tsu, "accuracy"));
-        lines.say(
-            "",
-            format!(
-                "  policy {policies}; accuracy {accuracy}; key {}{}",
-                text(tsu, "key"),
-                only_for(tsu, "access")
-            ),
-        );
+    for tsu in list(fact("tsus"), "") {
+        lines.say_tsu(tsu);
     }
-    for issuer in list(facts.get("issuers").unwrap_or(&none), "") {
-        lines.say(
-            "issuer",
-            format!("{}: {}", text(issuer, "issuer"), text(issuer, "subject")),
-        );
-        let keys = listed(issuer, "responder_keys");
-        lines.say("", format!("  responder {}; key {keys}", signs(issuer)));
-        let sources = list(issuer, "crls");
-        for source in sources.iter().take(SOURCES) {
-            lines.say("", format!("  CRL {}", of_source(source)));
-        }
-        if let Some(more @ 1..) = sources.len().checked_sub(SOURCES) {
-            lines.say("", format!("  {more} more CRLs: `gnomon crl status`"));
-        }
-        let issued = match issuer.get("issued_serials").and_then(Value::as_u64) {
-            Some(issued) => format!("{issued} issued serials, any other is"),
-            None => "no list of issued serials, what is on no CRL is".to_owned(),
-        };
-        let (unlisted, validity) = (text(issuer, "unlisted"), text(issuer, "validity"));
-        lines.say(
-            "",
-            format!("  {issued} {unlisted}; answers hold for {validity}"),
-        );
+    for issuer in list(fact("issuers"), "") {
+        lines.say_issuer(issuer);
     }
     lines.say("clock", of_clock(fact("clock")));
     lines.say("journal", of_journal(fact("journal")));
@@ -417,6 +379,52 @@ impl Lines {
         let line = format!("  {label:8} {}", what.as_ref());
         self.0.push('\n');
         self.0.push_str(&harmless(&line));
+    }
+
+    fn say_tsu(&mut self, tsu: &Value) {
+        let mark = |name: &str, word: &'static str| match flag(tsu, name) {
+            true => word,
+            false => "",
+        };
+        let (default, demo) = (mark("default", ", the default"), mark("demo", ", DEMO"));
+        self.say(
+            "TSU",
+            format!("{}{default}{demo}: {}", text(tsu, "tsu"), signs(tsu)),
+        );
+        let (policies, accuracy) = (listed(tsu, "policies"), text(tsu, "accuracy"));
+        self.say(
+            "",
+            format!(
+                "  policy {policies}; accuracy {accuracy}; key {}{}",
+                text(tsu, "key"),
+                only_for(tsu, "access")
+            ),
+        );
+    }
+
+    fn say_issuer(&mut self, issuer: &Value) {
+        self.say(
+            "issuer",
+            format!("{}: {}", text(issuer, "issuer"), text(issuer, "subject")),
+        );
+        let keys = listed(issuer, "responder_keys");
+        self.say("", format!("  responder {}; key {keys}", signs(issuer)));
+        let sources = list(issuer, "crls");
+        for source in sources.iter().take(SOURCES) {
+            self.say("", format!("  CRL {}", of_source(source)));
+        }
+        if let Some(more @ 1..) = sources.len().checked_sub(SOURCES) {
+            self.say("", format!("  {more} more CRLs: `gnomon crl status`"));
+        }
+        let issued = match issuer.get("issued_serials").and_then(Value::as_u64) {
+            Some(issued) => format!("{issued} issued serials, any other is"),
+            None => "no list of issued serials, what is on no CRL is".to_owned(),
+        };
+        let (unlisted, validity) = (text(issuer, "unlisted"), text(issuer, "validity"));
+        self.say(
+            "",
+            format!("  {issued} {unlisted}; answers hold for {validity}"),
+        );
     }
 }
 
