@@ -115,7 +115,7 @@ impl Segments {
                 wanted: from,
             });
         }
-        let (mut last, mut cut, mut unsigned) = (None, None, Vec::new());
+        let (mut last, mut cut) = (None, None);
         for (index, first) in firsts.iter().enumerate().skip(start) {
             let name = name(*first);
             if *first != next {
@@ -127,112 +127,51 @@ impl Segments {
             }
             let octets = disk.read(&name).map_err(failed(&name))?;
             let is_last = index + 1 == firsts.len();
-            let seed = match Head::decode(&octets) {
-                Ok(head) if head.first == *first => head.seed,
-                Ok(head) => {
-                    return Err(SegmentsError::Order {
-                        name,
-                        found: head.first,
-                        wanted: next,
-                    });
-                }
-                // A crash while the segment was begun: nothing was written behind a head that is not durable.
-                Err(_)
-                    if is_last && octets.iter().skip(SEGMENT_HEADER).all(|octet| *octet == 0) =>
-                {
-                    break;
-                }
-                Err(error) => {
-                    return Err(SegmentsError::Damaged {
-                        name,
-                        at: 0,
-                        record: next,
-                        error,
-                    });
-                }
+            let Some(seed) = seed(&name, &octets, next, is_last)? else {
+                break;
             };
-            let mut at = SEGMENT_HEADER;
-            unsigned.clear();
-            let end = loop {
-                let rest = octets.get(at..).unwrap_or_default();
-                let (frame, length) = match Frame::decode(rest, &seed) {
-                    Ok(decoded) => decoded,
-                    Err(error) => break error,
-                };
-                if frame.first != next {
-                    return Err(SegmentsError::Order {
-                        name,
-                        found: frame.first,
-                        wanted: next,
-                    });
-                }
-                let records = match frame.records() {
-                    Ok(records) => records,
-                    Err(error) => break error,
-                };
-                for record in records {
-                    if next >= from {
-                        visit(record).map_err(failed(&name))?;
-                    }
-                    next += 1;
-                }
-                if next > from {
-                    unsigned.extend(rest.get(..length).unwrap_or_default());
-                }
-                at += length;
-            };
-            let rest = octets.get(at..).unwrap_or_default();
-            let unfinished = rest.iter().rposition(|octet| *octet != 0);
-            if unfinished.is_some() && (!is_last || frame::find_later(rest, &seed, next).is_some())
-            {
-                return Err(SegmentsError::Damaged {
-                    name,
-                    at,
-                    record: next,
-                    error: end,
-                });
-            }
-            cut = unfinished.map(|end| {
-                format!(
-                    "{name}: cut {} octets from octet {at} on, the trace of a write of record {next} that did not finish; \
-                     no token leaves before its write has",
-                    end + 1
-                )
-            });
-            last = Some((name, at, seed));
+            let tail = Tail::read(name, seed, &octets, (next, from), &mut visit)?;
+            cut = tail.unfinished(&octets, is_last)?;
+            next = tail.next;
+            last = Some(tail);
         }
         if next < from {
             return Err(SegmentsError::Lost { next, size: from });
         }
-        let Some((name, at, seed)) =
-            last.filter(|_| firsts.last().is_none_or(|first| *first < next))
-        else {
+        let Some(last) = last.filter(|_| firsts.last().is_none_or(|first| *first < next)) else {
             let segments = Self::begin(disk, limit, next).map_err(failed(&name(next)))?;
             return Ok((segments, cut));
         };
-        let position = u64::try_from(at).unwrap_or(u64::MAX);
-        let mut file = disk.open(&name).map_err(failed(&name))?;
-        if cut.is_some() {
-            file.cut(position).map_err(failed(&name))?;
+        let name = last.name.clone();
+        let segments = Self::go_on(disk, limit, last, cut.is_some()).map_err(failed(&name))?;
+        Ok((segments, cut))
+    }
+
+    /// Goes on behind the last frame of a segment, and cuts what is behind it where that is wanted.
+    fn go_on(disk: Arc<dyn Disk>, limit: u64, last: Tail, cut: bool) -> io::Result<Self> {
+        let position = u64::try_from(last.at).unwrap_or(u64::MAX);
+        let mut file = disk.open(&last.name)?;
+        if cut {
+            file.cut(position)?;
         }
         // What was read may have been in memory alone, and since a sync that failed even be thought clean. So it is
         // written once more before it is synced; what a checkpoint covers is on the disk.
-        let start = u64::try_from(at.saturating_sub(unsigned.len())).unwrap_or(u64::MAX);
-        file.write_at(&unsigned, start).map_err(failed(&name))?;
-        disk.sync(&name).map_err(failed(&name))?;
-        let laid = file.length().map_err(failed(&name))?;
-        let segments = Self {
+        let start = last.at.saturating_sub(last.unsigned.len());
+        let start = u64::try_from(start).unwrap_or(u64::MAX);
+        file.write_at(&last.unsigned, start)?;
+        disk.sync(&last.name)?;
+        let laid = file.length()?;
+        Ok(Self {
             disk,
             file,
-            name,
+            name: last.name,
             at: position,
             laid,
-            next,
+            next: last.next,
             limit,
-            seed,
+            seed: last.seed,
             buffer: Vec::new(),
-        };
-        Ok((segments, cut))
+        })
     }
 
     /// Begins the segment of record `next`, durably.
@@ -310,5 +249,127 @@ impl Segments {
     /// Ends the file behind its last frame.
     pub fn close(mut self) -> io::Result<()> {
         self.file.cut(self.at)
+    }
+}
+
+/// The seed in the head of the segment of record `next`; none where a crash came while the last one was begun: nothing
+/// was written behind a head that is not durable.
+fn seed(
+    name: &str,
+    octets: &[u8],
+    next: u64,
+    is_last: bool,
+) -> Result<Option<Seed>, SegmentsError> {
+    let name = name.to_owned();
+    match Head::decode(octets) {
+        Ok(head) if head.first == next => Ok(Some(head.seed)),
+        Ok(head) => Err(SegmentsError::Order {
+            name,
+            found: head.first,
+            wanted: next,
+        }),
+        Err(_) if is_last && octets.iter().skip(SEGMENT_HEADER).all(|octet| *octet == 0) => {
+            Ok(None)
+        }
+        Err(error) => Err(SegmentsError::Damaged {
+            name,
+            at: 0,
+            record: next,
+            error,
+        }),
+    }
+}
+
+/// A segment that was read as far as whole frames go.
+struct Tail {
+    name: String,
+    seed: Seed,
+    /// Behind the last whole frame.
+    at: usize,
+    /// The record that would come there, and why none is read.
+    next: u64,
+    end: FrameError,
+    /// The last octets before `at`: the frames with records that no checkpoint covers.
+    unsigned: Vec<u8>,
+}
+
+impl Tail {
+    /// Reads the frames from record `next` on, and hands every record from number `from` on to `visit`.
+    fn read(
+        name: String,
+        seed: Seed,
+        octets: &[u8],
+        (mut next, from): (u64, u64),
+        visit: &mut impl FnMut(Parts<'_>) -> io::Result<()>,
+    ) -> Result<Self, SegmentsError> {
+        let (mut at, mut unsigned) = (SEGMENT_HEADER, Vec::new());
+        let end = loop {
+            let rest = octets.get(at..).unwrap_or_default();
+            let (frame, length) = match Frame::decode(rest, &seed) {
+                Ok(decoded) => decoded,
+                Err(error) => break error,
+            };
+            if frame.first != next {
+                return Err(SegmentsError::Order {
+                    name,
+                    found: frame.first,
+                    wanted: next,
+                });
+            }
+            let records = match frame.records() {
+                Ok(records) => records,
+                Err(error) => break error,
+            };
+            for record in records {
+                if next >= from
+                    && let Err(error) = visit(record)
+                {
+                    return Err(SegmentsError::File { name, error });
+                }
+                next += 1;
+            }
+            if next > from {
+                unsigned.extend(rest.get(..length).unwrap_or_default());
+            }
+            at += length;
+        };
+        Ok(Self {
+            name,
+            seed,
+            at,
+            next,
+            end,
+            unsigned,
+        })
+    }
+
+    /// What a crash has left behind the last whole frame, in words. Only at the end of the last segment, and with no
+    /// whole frame behind it; anything else is damage.
+    fn unfinished(&self, octets: &[u8], is_last: bool) -> Result<Option<String>, SegmentsError> {
+        let Self {
+            name,
+            seed,
+            at,
+            next,
+            end: error,
+            ..
+        } = self;
+        let rest = octets.get(*at..).unwrap_or_default();
+        let Some(end) = rest.iter().rposition(|octet| *octet != 0) else {
+            return Ok(None);
+        };
+        if !is_last || frame::find_later(rest, seed, *next).is_some() {
+            return Err(SegmentsError::Damaged {
+                name: name.clone(),
+                at: *at,
+                record: *next,
+                error: *error,
+            });
+        }
+        Ok(Some(format!(
+            "{name}: cut {} octets from octet {at} on, the trace of a write of record {next} that did not finish; no token \
+             leaves before its write has",
+            end + 1
+        )))
     }
 }
