@@ -29,9 +29,10 @@ use gnomon::{
     signing::{Share, Signer},
     wire::algorithm::KeyKind,
 };
-use support::{Folder, Gnomon, gnomon, prepare, run, timestamp_query};
-
-const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+use support::{
+    Folder, Gnomon, gnomon, prepare, run, timestamp_query,
+    token::{SOFTHSM, Token, faulty},
+};
 
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -49,51 +50,13 @@ fn main() {
 
 fn start_again() {
     let dir = Folder::new();
-    fs::create_dir(dir.join("tokens")).unwrap();
-    let conf = dir.path("softhsm2.conf");
-    fs::write(
-        &conf,
-        format!(
-            "directories.tokendir = {}\nlog.level = ERROR\n",
-            dir.path("tokens")
-        ),
-    )
-    .unwrap();
-    fs::write(dir.join("pin"), "1234\n").unwrap();
-    run("chmod", &["600", &dir.path("pin")]);
-    let init = [
-        "--init-token",
-        "--free",
-        "--label",
-        "hsm",
-        "--pin",
-        "1234",
-        "--so-pin",
-        "5678",
-    ];
-    run(
-        "env",
-        &[
-            &[&format!("SOFTHSM2_CONF={conf}")[..], "softhsm2-util"],
-            &init[..],
-        ]
-        .concat(),
-    );
-    let faulty = Path::new(env!("CARGO_BIN_EXE_gnomon")).with_file_name("libfaulty_pkcs11.so");
-    assert!(
-        faulty.exists(),
-        "cargo build --release -p faulty-pkcs11 makes {}",
-        faulty.display()
-    );
+    let token = Token::new(&dir);
     let mut again = Command::new(std::env::current_exe().unwrap());
     again
         .args(["--bench"])
         .env("GNOMON_BENCH_DIR", dir.path(""))
-        .env("GNOMON_BENCH_MODULE", faulty)
-        .env("SOFTHSM2_CONF", &conf)
-        .env("FAULTY_PKCS11_MODULE", SOFTHSM)
-        .env("FAULTY_PKCS11_CONTROL", dir.path("control"));
-    let status = again.arg0("pkcs11").status().unwrap();
+        .env("GNOMON_BENCH_MODULE", faulty());
+    let status = token.around(again).arg0("pkcs11").status().unwrap();
     assert!(status.success());
 }
 
@@ -102,7 +65,7 @@ fn through_the_queue() {
     let modules = Modules::default();
     let module = modules.open(Path::new(SOFTHSM)).unwrap();
     let pin = Some("1234".to_owned().into());
-    let choice = TokenChoice::Label("hsm".into());
+    let choice = TokenChoice::Label("gnomon".into());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -175,7 +138,7 @@ fn through_the_daemon(dir: &Path) {
     };
     let modules = Modules::default();
     let opened = modules.open(Path::new(&module)).unwrap();
-    let choice = TokenChoice::Label("hsm".into());
+    let choice = TokenChoice::Label("gnomon".into());
     let vault = Vault::open(&opened, choice, Some(&"1234".to_owned().into())).unwrap();
     let public = vault.generate(KeyKind::P256, "bare", b"bare").unwrap();
     let on_token = vault.key("bare", None).unwrap();
@@ -192,7 +155,7 @@ fn through_the_daemon(dir: &Path) {
                 "--import",
                 &key,
                 "--token",
-                "hsm",
+                "gnomon",
                 "--label",
                 &label,
                 "--id",
@@ -205,7 +168,7 @@ fn through_the_daemon(dir: &Path) {
         let text = fs::read_to_string(&file).unwrap().replacen(
             "key = \"tsu-ecdsa.key\"",
             &format!(
-                "key = {{ module = \"{module}\", token = \"hsm\", label = \"{label}\", pin_file = \"{}\", \
+                "key = {{ module = \"{module}\", token = \"gnomon\", label = \"{label}\", pin_file = \"{}\", \
                  sessions = {sessions}, verify_signatures = false }}",
                 pin.display()
             ),

@@ -9,45 +9,26 @@ use std::{
     process::{Command, Stdio},
 };
 
-use support::{Folder, Gnomon, gnomon, prepare, run, text};
-
-const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+use support::{
+    Folder, Gnomon, gnomon, prepare, run, text,
+    token::{SOFTHSM, Token},
+};
 
 struct Bench {
     dir: Folder,
+    token: Token,
 }
 
 impl Bench {
     fn new() -> Self {
         let dir = Folder::new();
         prepare(&dir);
-        fs::create_dir(dir.join("tokens")).unwrap();
-        let conf = format!(
-            "directories.tokendir = {}\nlog.level = ERROR\n",
-            dir.path("tokens")
-        );
-        fs::write(dir.join("softhsm2.conf"), conf).unwrap();
-        fs::write(dir.join("pin"), "1234\n").unwrap();
-        run("chmod", &["600", &dir.path("pin")]);
-        let bench = Self { dir };
-        let mut init = bench.around(Command::new("softhsm2-util"));
-        init.args([
-            "--init-token",
-            "--free",
-            "--label",
-            "hsm",
-            "--pin",
-            "1234",
-            "--so-pin",
-            "5678",
-        ]);
-        assert!(init.output().unwrap().status.success());
-        bench
+        let token = Token::new(&dir);
+        Self { dir, token }
     }
 
-    fn around(&self, mut command: Command) -> Command {
-        command.env("SOFTHSM2_CONF", self.dir.path("softhsm2.conf"));
-        command
+    fn around(&self, command: Command) -> Command {
+        self.token.around(command)
     }
 
     /// Runs `gnomon keys WHAT` on the token; whether it did, and what it said.
@@ -59,7 +40,7 @@ impl Bench {
             "--module",
             SOFTHSM,
             "--token",
-            "hsm",
+            "gnomon",
             "--pin-file",
             &pin,
         ];
@@ -198,7 +179,7 @@ fn from_an_empty_token_to_tokens_that_verify() {
 
     let on_token = |label: &str| {
         format!(
-            "key = {{ module = \"{SOFTHSM}\", token = \"hsm\", label = \"{label}\", pin_file = \"pin\" }}"
+            "key = {{ module = \"{SOFTHSM}\", token = \"gnomon\", label = \"{label}\", pin_file = \"pin\" }}"
         )
     };
     let (listen, admin) = (support::free_port(), support::free_port());
@@ -404,7 +385,7 @@ fn of_keys_with_one_label_each_is_told_by_its_id() {
     for (key, id) in [("tsu-ecdsa", "0a"), ("ocsp", "0b")] {
         let file = path(&format!("{key}.key"));
         let mut import = bench.around(Command::new("softhsm2-util"));
-        import.args(["--import", &file, "--token", "hsm", "--pin", "1234"]);
+        import.args(["--import", &file, "--token", "gnomon", "--pin", "1234"]);
         import.args(["--label", "same", "--id", id]);
         assert!(import.output().unwrap().status.success());
     }

@@ -9,7 +9,7 @@ use gnomon::{
     ocsp::verify::{VerifyError, verify},
     wire::{certificate::Certificate, ocsp_client, time::Seconds},
 };
-use support::{Folder, Gnomon, ca::Ca, prepare, run};
+use support::{Folder, Gnomon, ca::Ca, https::P256, issue_responder, prepare, run};
 
 fn certificate(dir: &Folder, name: &str) -> Certificate {
     let content = fs::read(dir.join(name)).unwrap();
@@ -147,8 +147,7 @@ fn openssl_reads_our_requests_and_we_its_responses() {
 fn a_responder_whose_certificate_has_ended_is_not_heard() {
     let dir = Folder::new();
     prepare(&dir);
-    let ca = Ca::new(&dir);
-    ca.responder("own", "P-256");
+    issue_responder(&dir, "own", &P256);
     let path = |name: &str| dir.path(name);
     let (issuer, good) = (
         certificate(&dir, "issuing.pem"),

@@ -6,7 +6,8 @@ mod support;
 use std::fs;
 
 use support::{
-    Folder, Gnomon, ca::Ca, gnomon, http, prepare, run, stamps, timestamp_query, wait_for,
+    Folder, Gnomon, ca::Ca, gnomon, http, https::P256, issue_responder, prepare, run, stamps,
+    timestamp_query, wait_for,
 };
 
 /// A second responder beside the demo's, and what is logged in `log`.
@@ -164,7 +165,7 @@ fn a_revoked_responder_stops_and_another_takes_over() {
     assert!(stamp(&gnomon, "/tsa/ecdsa").contains("Status: Granted."));
 
     // The same with a second responder.
-    ca.responder("second", "P-256");
+    issue_responder(&gnomon.dir, "second", &P256);
     gnomon.signal("TERM");
     let (listen, admin) = (gnomon.listen, gnomon.admin);
     let (_, dir) = gnomon.ended();

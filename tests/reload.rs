@@ -12,14 +12,13 @@ use support::{
     Folder,
     ca::Ca,
     crls::Served,
-    https, issue_tsu, ocsp_query, prepare,
+    https::{self, P384},
+    issue_tsu, ocsp_query, prepare,
     reloads::{Edited, no_more},
     run,
     stamps::{self, Stamp},
     text, wait_for,
 };
-
-const P384: [&str; 4] = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"];
 
 /// A TSU of this name with its files.
 fn tsu(name: &str) -> String {

@@ -13,6 +13,7 @@ use std::{
 use support::{
     Folder,
     crls::Served,
+    https::P384,
     issue_tsu, ocsp_path, prepare,
     raw::process,
     reloads::{Edited, no_more},
@@ -50,11 +51,7 @@ fn configurations(old: &str) -> Vec<String> {
 #[test]
 fn no_request_fails_and_nothing_is_left_of_a_hundred_reloads() {
     let gnomon = Edited::start(|dir| {
-        issue_tsu(
-            dir,
-            "new",
-            &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
-        );
+        issue_tsu(dir, "new", &P384);
         fs::copy(dir.join("issuing.crl"), dir.join("copy.crl")).unwrap();
     });
     let configurations = configurations(&gnomon.config());

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use support::{Folder, Gnomon, ca::Ca, ocsp_query, run, said, wait_for};
+use support::{Folder, Gnomon, ca::Ca, issue_responder, ocsp_query, run, said, wait_for};
 
 /// What `openssl ocsp` says of one certificate, verified where there is something to verify.
 fn ask(gnomon: &Gnomon, options: &[&str]) -> String {
@@ -234,56 +234,8 @@ fn several_issuers_the_cas_own_key_and_archive_cutoff() {
 fn clients_choose_among_the_responders_by_algorithm() {
     let dir = Folder::new();
     let (listen, admin) = support::prepare(&dir);
-    let path = |name: &str| dir.path(name);
-    run(
-        "openssl",
-        &[
-            "genpkey",
-            "-algorithm",
-            "RSA",
-            "-pkeyopt",
-            "rsa_keygen_bits:3072",
-            "-out",
-            &path("rsa.key"),
-        ],
-    );
-    run(
-        "openssl",
-        &[
-            "req",
-            "-new",
-            "-key",
-            &path("rsa.key"),
-            "-subj",
-            "/CN=rsa responder",
-            "-out",
-            &path("rsa.csr"),
-        ],
-    );
-    fs::write(
-        dir.join("rsa.ext"),
-        "extendedKeyUsage=OCSPSigning\nnoCheck=ignored\n",
-    )
-    .unwrap();
-    run(
-        "openssl",
-        &[
-            "x509",
-            "-req",
-            "-in",
-            &path("rsa.csr"),
-            "-CA",
-            &path("issuing.pem"),
-            "-CAkey",
-            &path("issuing.key"),
-            "-days",
-            "30",
-            "-extfile",
-            &path("rsa.ext"),
-            "-out",
-            &path("rsa.pem"),
-        ],
-    );
+    let algorithm = ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072"];
+    issue_responder(&dir, "rsa", &algorithm);
     let file = dir.join("gnomon.toml");
     let text = fs::read_to_string(&file).unwrap();
     let one = "responder = { key = \"ocsp.key\", certificate = \"ocsp.pem\" }";

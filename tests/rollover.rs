@@ -9,7 +9,11 @@ use std::{
 };
 
 use gnomon::wire::time::Seconds;
-use support::{Folder, Gnomon, http, issue_tsu, prepare, run, timestamp_query};
+use support::{
+    Folder, Gnomon, http,
+    https::{P256, P384},
+    issue_responder, issue_tsu, prepare, run, timestamp_query,
+};
 
 fn now() -> u64 {
     SystemTime::now()
@@ -22,62 +26,8 @@ fn now() -> u64 {
 fn a_successor_takes_over_under_load() {
     let dir = Folder::new();
     let (listen, admin) = prepare(&dir);
-    let path = |name: &str| dir.path(name);
-    issue_tsu(
-        &dir,
-        "next",
-        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
-    );
-    // Another responder, by the demo's CA.
-    run(
-        "openssl",
-        &[
-            "genpkey",
-            "-algorithm",
-            "EC",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-out",
-            &path("ocsp2.key"),
-        ],
-    );
-    run(
-        "openssl",
-        &[
-            "req",
-            "-new",
-            "-key",
-            &path("ocsp2.key"),
-            "-subj",
-            "/CN=next responder",
-            "-out",
-            &path("ocsp2.csr"),
-        ],
-    );
-    fs::write(
-        dir.join("ocsp2.ext"),
-        "extendedKeyUsage=OCSPSigning\nnoCheck=ignored\n",
-    )
-    .unwrap();
-    run(
-        "openssl",
-        &[
-            "x509",
-            "-req",
-            "-in",
-            &path("ocsp2.csr"),
-            "-CA",
-            &path("issuing.pem"),
-            "-CAkey",
-            &path("issuing.key"),
-            "-days",
-            "30",
-            "-extfile",
-            &path("ocsp2.ext"),
-            "-out",
-            &path("ocsp2.pem"),
-        ],
-    );
+    issue_tsu(&dir, "next", &P384);
+    issue_responder(&dir, "ocsp2", &P256);
     let hour = now() + 8;
     let from = Seconds::new(hour);
     let text = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
@@ -164,10 +114,10 @@ fn a_successor_takes_over_under_load() {
     assert!(before > 5 && after > 5, "{before} {after}");
     let text = ask("good.pem");
     assert!(
-        text.contains("CN=next responder") && text.contains("Response verify OK"),
+        text.contains("CN=ocsp2") && text.contains("Response verify OK"),
         "{text}"
     );
-    assert!(ask("revoked.pem").contains("CN=next responder"));
+    assert!(ask("revoked.pem").contains("CN=ocsp2"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ use gnomon::{
         tlv::{self, tag},
     },
 };
-use support::{Folder, ca::Ca, prepare};
+use support::{Folder, ca::Ca, https::P384, issue_responder, prepare};
 
 const HOUR: u64 = 3_600;
 
@@ -262,7 +262,8 @@ impl World {
 fn prepared() -> Folder {
     let dir = Folder::new();
     prepare(&dir);
-    Ca::new(&dir).responder("second", "P-384");
+    Ca::new(&dir);
+    issue_responder(&dir, "second", &P384);
     dir
 }
 

@@ -60,42 +60,4 @@ impl<'a> Ca<'a> {
     pub fn publish(&self, file: &str) {
         fs::rename(file, self.dir.join("issuing.crl")).unwrap();
     }
-
-    /// Makes `NAME.key` and `NAME.pem`, a responder's certificate, with a key on this curve.
-    pub fn responder(&self, name: &str, curve: &str) {
-        let file = |kind: &str| self.dir.path(&format!("{name}.{kind}"));
-        let (key, csr, pem, extensions) = (file("key"), file("csr"), file("pem"), file("ext"));
-        fs::write(
-            &extensions,
-            "extendedKeyUsage=OCSPSigning\nnoCheck=ignored\n",
-        )
-        .unwrap();
-        let (ca, ca_key) = (self.dir.path("issuing.pem"), self.dir.path("issuing.key"));
-        let subject = format!("/CN={name}");
-        let curve = format!("ec_paramgen_curve:{curve}");
-        run(
-            "openssl",
-            &[
-                "genpkey",
-                "-algorithm",
-                "EC",
-                "-pkeyopt",
-                &curve,
-                "-out",
-                &key,
-            ],
-        );
-        run(
-            "openssl",
-            &["req", "-new", "-key", &key, "-subj", &subject, "-out", &csr],
-        );
-        run(
-            "openssl",
-            &[
-                &["x509", "-req", "-in", &csr, "-CA", &ca, "-CAkey", &ca_key][..],
-                &["-days", "30", "-extfile", &extensions, "-out", &pem],
-            ]
-            .concat(),
-        );
-    }
 }

@@ -390,6 +390,18 @@ pub fn http(address: SocketAddr, request: &[u8]) -> Response {
 /// Makes `NAME.key` and `NAME.pem`, a TSU's certificate by the demo's CA, with this `openssl genpkey`
 /// algorithm.
 pub fn issue_tsu(dir: &Folder, name: &str, algorithm: &[&str]) {
+    let extensions = "keyUsage=critical,digitalSignature\n\
+        extendedKeyUsage=critical,timeStamping\nauthorityKeyIdentifier=keyid\n";
+    issue(dir, name, algorithm, extensions);
+}
+
+/// The same for a responder.
+pub fn issue_responder(dir: &Folder, name: &str, algorithm: &[&str]) {
+    let extensions = "extendedKeyUsage=OCSPSigning\nnoCheck=ignored\n";
+    issue(dir, name, algorithm, extensions);
+}
+
+fn issue(dir: &Folder, name: &str, algorithm: &[&str], extensions: &str) {
     let (key, csr, pem) = (
         dir.path(&format!("{name}.key")),
         dir.path(&format!("{name}.csr")),
@@ -397,7 +409,7 @@ pub fn issue_tsu(dir: &Folder, name: &str, algorithm: &[&str]) {
     );
     let (issuing, issuing_key) = (dir.path("issuing.pem"), dir.path("issuing.key"));
     let file = dir.path(&format!("{name}.ext"));
-    fs::write(&file, TSU_EXTENSIONS).unwrap();
+    fs::write(&file, extensions).unwrap();
     run(
         "openssl",
         &[&["genpkey", "-out", &key][..], algorithm].concat(),
@@ -427,9 +439,6 @@ pub fn issue_tsu(dir: &Folder, name: &str, algorithm: &[&str]) {
         ],
     );
 }
-
-const TSU_EXTENSIONS: &str = "keyUsage=critical,digitalSignature\n\
-    extendedKeyUsage=critical,timeStamping\nauthorityKeyIdentifier=keyid\n";
 
 /// Makes `ca.cnf` in the demo's folder, with which `openssl ca` is its issuing CA, and an empty database.
 pub fn openssl_ca(dir: &Folder) {
