@@ -28,3 +28,4 @@ pub mod status_tables;
 pub mod store;
 pub mod systemd;
 pub mod wall_clock;
+pub mod whole_file;

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::feed::kept;
+use super::whole_file;
 use crate::{
     ocsp::{saved::Saved, sealed::LONGEST_KEY},
     wire::{algorithm::sha256, time::Seconds},
@@ -46,7 +46,7 @@ pub fn path(dir: &Path) -> PathBuf {
 
 /// Puts the file there, whole or not at all.
 pub fn save(path: &Path, answers: &[Entry]) -> io::Result<()> {
-    kept::put(path, &encode(answers))
+    whole_file::put(path, &encode(answers))
 }
 
 /// What was saved, at most about `most` answers; nothing where there is no file.

@@ -1,22 +1,12 @@
 //! What outlives the process: [`Kept`] is a folder with the last accepted CRLs, as they were signed, and lists of
 //! what they once revoked. A start needs no network, and a CRL that is older than the one kept is a rollback.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-use crate::{
-    io::journal::disk::sync_name,
-    wire::{
-        algorithm::{DigestAlgorithm, sha256},
-        certificate::Certificate,
-    },
+use crate::wire::{
+    algorithm::{DigestAlgorithm, sha256},
+    certificate::Certificate,
 };
-
-/// Octets written at once.
-const CHUNK: usize = 32 << 20;
 
 /// The folder. It is made with the first CRL that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,75 +58,4 @@ fn named(issuer: &Certificate, parts: &[&str]) -> String {
     let parts = parts.join("\n");
     let digest = sha256(&[issuer.subject(), key.as_ref(), parts.as_bytes()]);
     hex::encode(digest).chars().take(32).collect()
-}
-
-/// Puts `content` in the place of what was kept: wholly, or not at all.
-pub fn put(path: &Path, content: &[u8]) -> io::Result<()> {
-    put_written(path, |file| write(file, content))
-}
-
-/// Writes what will hardly be read again: the kernel need not keep it in memory, where it would take the room of what
-/// is read.
-pub fn write(file: &mut File, content: &[u8]) -> io::Result<()> {
-    for chunk in content.chunks(CHUNK) {
-        file.write_all(chunk)?;
-        if content.len() > CHUNK {
-            file.sync_data()?;
-            let _ = rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::DontNeed);
-        }
-    }
-    Ok(())
-}
-
-/// The same for content that `write` writes.
-pub fn put_written(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    Staged::write(path, write)?.put_in_place()
-}
-
-/// What is on the disk, but not yet in its place.
-#[derive(Debug)]
-pub struct Staged {
-    written: PathBuf,
-    path: PathBuf,
-    is_in_place: bool,
-}
-
-impl Staged {
-    /// Writes what is to come to `path`, and syncs it.
-    pub fn write(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Self> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        if !folder.is_dir() {
-            fs::create_dir_all(folder)?;
-            sync_name(folder)?;
-        }
-        let mut written = path.as_os_str().to_owned();
-        written.push(".new");
-        let staged = Self {
-            written: written.into(),
-            path: path.to_owned(),
-            is_in_place: false,
-        };
-        let mut file = File::create(&staged.written)?;
-        write(&mut file)?;
-        file.sync_all()?;
-        Ok(staged)
-    }
-
-    /// What fails can be tried again.
-    pub fn put_in_place(&mut self) -> io::Result<()> {
-        if !self.is_in_place {
-            fs::rename(&self.written, &self.path)?;
-            self.is_in_place = true;
-        }
-        sync_name(&self.path)
-    }
-}
-
-impl Drop for Staged {
-    /// A full disk needs the room, and the next try makes the file anew.
-    fn drop(&mut self) {
-        if !self.is_in_place {
-            let _ = fs::remove_file(&self.written);
-        }
-    }
 }

@@ -11,13 +11,16 @@ use super::{
     crl_folder::Wish,
     fetch::FetchError,
     judge::{CrlRefusal, Judge},
-    kept::{self, Kept, Kind, Staged},
+    kept::{self, Kept, Kind},
     retained,
     source::{Look, News, Source},
 };
 use crate::{
     audit::event::Event,
-    io::http_client,
+    io::{
+        http_client,
+        whole_file::{self, Staged},
+    },
     revocation::{CrlError, Facts, Overlaid, Part, Retained, Snapshot, verify, verify_delta},
     wire::time::Seconds,
 };
@@ -428,7 +431,7 @@ impl Slot {
         };
         let staged = (writes && waits.is_none()).then(|| {
             let path = self.path(kind);
-            Staged::write(&path, |file| kept::write(file, &content))
+            Staged::write(&path, |file| whole_file::write(file, &content))
         });
         match staged {
             Some(Ok(staged)) => Content::Staged(staged),
@@ -452,7 +455,8 @@ impl Slot {
         let told = |path: PathBuf| move |error| FeedError::NotKept { path, error };
         if let Some(part) = self.part.as_ref().filter(|_| self.unkept.retained) {
             let path = self.file("retained");
-            let written = kept::put_written(&path, |file| retained::write(part.retained(), file));
+            let written =
+                whole_file::put_written(&path, |file| retained::write(part.retained(), file));
             written.map_err(told(path))?;
             self.unkept.retained = false;
         }
@@ -464,7 +468,9 @@ impl Slot {
             };
             match content {
                 None => {}
-                Some(Content::Octets(octets)) => kept::put(&path, octets).map_err(told(path))?,
+                Some(Content::Octets(octets)) => {
+                    whole_file::put(&path, octets).map_err(told(path))?
+                }
                 Some(Content::Staged(staged)) => staged.put_in_place().map_err(told(path))?,
             }
             *content = None;
