@@ -16,7 +16,7 @@ mod verify;
 
 use index::Index;
 
-use crate::wire::{algorithm::DigestAlgorithm, time::Seconds};
+use crate::wire::{algorithm::sha256, time::Seconds};
 
 pub use index::{Revocation, Serial};
 pub use issued::{Issued, IssuedError, LastDay, Serials, Shard, Told};
@@ -137,8 +137,7 @@ impl Facts {
     /// Whether it was made of these octets; one that came as PEM never says so.
     pub fn is_of(&self, der: &[u8]) -> bool {
         // Reading a large CRL only to find that it is the same would take several times as long.
-        self.length == der.len()
-            && DigestAlgorithm::Sha256.digest(der).as_ref() == self.digest.as_slice()
+        self.length == der.len() && sha256(&[der]) == self.digest
     }
 
     /// What the next CRL of this scope is held against.

@@ -23,7 +23,7 @@ use super::{
     scope::{Scope, ScopeError},
 };
 use crate::wire::{
-    algorithm::{DigestAlgorithm, SignatureAlgorithm},
+    algorithm::{SignatureAlgorithm, sha256},
     certificate::{Certificate, pem_blocks},
     crl::{CertificateList, CrlFormatError, Extension, OidText, SerialText},
     distribution_point::names_of_points,
@@ -176,11 +176,6 @@ fn read_der(
     let scope = Scope::read(extensions.idp, issuer.subject(), distribution_point)?;
     let next_update = list.next_update.ok_or(CrlError::NoNextUpdate)?;
     let (entries, duplicates) = read_entries(&list, removals)?;
-    let mut digest = [0; 32];
-    let computed = DigestAlgorithm::Sha256.digest(der);
-    for (to, from) in digest.iter_mut().zip(computed.as_ref()) {
-        *to = *from;
-    }
     let facts = Facts {
         this_update: list.this_update,
         next_update,
@@ -191,7 +186,7 @@ fn read_der(
         entries,
         duplicates,
         length: der.len(),
-        digest,
+        digest: sha256(&[der]),
     };
     Ok((facts, extensions.base))
 }
@@ -374,7 +369,7 @@ mod tests {
         assert_eq!(crl.next_update().to_string(), "2026-01-08T00:00:00Z");
         assert_eq!(crl.number(), Some(&[0x80, 1][..]));
         assert_eq!((crl.len(), crl.scope()), (2, Scope::All));
-        assert_eq!(crl.digest(), DigestAlgorithm::Sha256.digest(&der).as_ref());
+        assert_eq!(*crl.digest(), sha256(&[&der]));
     }
 
     #[test]
