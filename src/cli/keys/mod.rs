@@ -7,7 +7,8 @@ mod make;
 
 use std::{
     fmt::Display,
-    io,
+    fs::File,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -20,7 +21,7 @@ use crate::{
     config::PinSource,
     daemon::token_key,
     io::{
-        journal::inbox,
+        journal::{disk::sync_name, inbox},
         pkcs11::{
             Module, Modules, Pkcs11Error, TokenChoice,
             keys::{Doomed, Key, Vault, VaultError},
@@ -247,7 +248,7 @@ fn read(path: &Path) -> Result<Vec<u8>, KeysError> {
     })
 }
 
-/// Writes by a temporary name, so that a file is there whole or not at all.
+/// Writes by a temporary name, so that a file is there whole or not at all, whenever the power fails.
 fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), KeysError> {
     let failed = |error| KeysError::File {
         path: path.to_owned(),
@@ -256,8 +257,15 @@ fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), KeysError> {
     };
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
-    std::fs::write(&temporary, content).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(content.as_ref())?;
+        // Before it has the name: a file system may bring the name to the disk before the content.
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        sync_name(path)
+    };
+    write().map_err(failed)
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), KeysError> {
