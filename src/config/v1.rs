@@ -43,7 +43,7 @@ pub struct Spec {
     #[serde(deserialize_with = "lists::addresses")]
     listen: Vec<SocketAddr>,
     admin: Option<AdminSpec>,
-    #[serde(default, deserialize_with = "lists::rules")]
+    #[serde(default, deserialize_with = "rules")]
     access: Vec<AccessSpec>,
     #[serde(default, deserialize_with = "lists::names")]
     admin_names: Vec<String>,
@@ -59,9 +59,9 @@ pub struct Spec {
     revocation: RevocationSpec,
     #[serde(default)]
     log: LogSpec,
-    #[serde(default, deserialize_with = "lists::tsus")]
+    #[serde(default, deserialize_with = "tsus")]
     tsu: Vec<TsuSpec>,
-    #[serde(default, deserialize_with = "lists::issuers")]
+    #[serde(default, deserialize_with = "issuers")]
     issuer: Vec<IssuerSpec>,
 }
 
@@ -77,9 +77,9 @@ struct HttpSpec {
     grace: Option<Span>,
     #[serde(default)]
     access: Names,
-    #[serde(default, deserialize_with = "lists::networks")]
+    #[serde(default, deserialize_with = "access::networks")]
     forwarded_from: Vec<Range>,
-    #[serde(default, deserialize_with = "lists::networks")]
+    #[serde(default, deserialize_with = "access::networks")]
     proxy_protocol_from: Vec<Range>,
 }
 
@@ -490,6 +490,18 @@ impl Spec {
 
 fn span(span: Option<Span>, default: Duration) -> Duration {
     span.map_or(default, |span| span.0)
+}
+
+fn tsus<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<TsuSpec>, D::Error> {
+    lists::list(d, "a list of tables; write [[tsu]] above each")
+}
+
+fn issuers<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<IssuerSpec>, D::Error> {
+    lists::list(d, "a list of tables; write [[issuer]] above each")
+}
+
+fn rules<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<AccessSpec>, D::Error> {
+    lists::list(d, "a list of tables; write [[access]] above each")
 }
 
 /// What is declared, or the worst that may be, unless configured: what ETSI EN 319 421 asks for.

@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::lists;
+use super::lists::list;
 use crate::config::access::{AccessConfig, AdminConfig, Rate};
 
 #[derive(Debug, Deserialize)]
@@ -20,7 +20,7 @@ pub struct AccessSpec {
     tokens: Option<PathBuf>,
     certificates: Option<PathBuf>,
     client_ca: Option<PathBuf>,
-    #[serde(default, deserialize_with = "lists::networks")]
+    #[serde(default, deserialize_with = "networks")]
     addresses: Vec<Range>,
     #[serde(default, deserialize_with = "rate")]
     rate: Option<Rate>,
@@ -126,6 +126,13 @@ impl<'de> Deserialize<'de> for Range {
         let text = String::deserialize(deserializer)?;
         range(&text).map(Self).map_err(D::Error::custom)
     }
+}
+
+pub fn networks<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Range>, D::Error> {
+    list(
+        d,
+        "a list of networks, such as [\"10.0.0.0/8\", \"192.0.2.1\"]",
+    )
 }
 
 /// The networks that these say.

@@ -22,7 +22,7 @@ use crate::{
 pub struct IssuerSpec {
     name: String,
     certificate: PathBuf,
-    #[serde(deserialize_with = "lists::crls")]
+    #[serde(deserialize_with = "crls")]
     crl: Vec<CrlSpec>,
     #[serde(default, deserialize_with = "lists::paths")]
     issued: Vec<PathBuf>,
@@ -50,14 +50,14 @@ struct PushSpec {
     untagged,
     expecting = "a file name or URL, or { path = \"...\", delta = \"...\", distribution_point = \"...\" } where path and delta may be URLs too, or lists of mirrors"
 )]
-pub enum CrlSpec {
+enum CrlSpec {
     Place(String),
     Table(CrlTable),
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CrlTable {
+struct CrlTable {
     path: Places,
     delta: Option<Places>,
     distribution_point: Option<String>,
@@ -159,6 +159,10 @@ impl Places {
             Self::Many(many) => many.into_iter().map(place).collect(),
         }
     }
+}
+
+fn crls<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<CrlSpec>, D::Error> {
+    lists::list(d, "a list of CRLs, such as [\"ca.crl\"]")
 }
 
 fn archive_cutoff<'de, D: Deserializer<'de>>(d: D) -> Result<ArchiveCutoffConfig, D::Error> {

@@ -1,4 +1,4 @@
-//! Fields that are lists. Where something else stands, such as a text alone, each says what to write.
+//! Fields that are lists. Where something else stands, such as a text alone, each says what to write: [`list`].
 
 use std::{fmt, marker::PhantomData, net::SocketAddr, path::PathBuf};
 
@@ -7,11 +7,6 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use super::{
-    TsuSpec,
-    access::{AccessSpec, Range},
-    issuer::{CrlSpec, IssuerSpec},
-};
 use crate::wire::{algorithm::DigestAlgorithm, oid::PolicyOid};
 
 /// Where to listen. No names, since they may lead elsewhere at the next start.
@@ -43,34 +38,12 @@ pub fn names<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     list(d, "a list of names, such as [\"tsa1.example\"]")
 }
 
-pub fn networks<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Range>, D::Error> {
-    list(
-        d,
-        "a list of networks, such as [\"10.0.0.0/8\", \"192.0.2.1\"]",
-    )
-}
-
 pub fn paths<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PathBuf>, D::Error> {
     list(d, "a list of files and folders, such as [\"issued.txt\"]")
 }
 
-pub fn crls<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<CrlSpec>, D::Error> {
-    list(d, "a list of CRLs, such as [\"ca.crl\"]")
-}
-
-pub fn tsus<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<TsuSpec>, D::Error> {
-    list(d, "a list of tables; write [[tsu]] above each")
-}
-
-pub fn issuers<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<IssuerSpec>, D::Error> {
-    list(d, "a list of tables; write [[issuer]] above each")
-}
-
-pub fn rules<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<AccessSpec>, D::Error> {
-    list(d, "a list of tables; write [[access]] above each")
-}
-
-fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+/// A list; `expected` says what to write.
+pub fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
     expected: &'static str,
 ) -> Result<Vec<T>, D::Error> {
