@@ -8,6 +8,7 @@ use std::{fs, net::SocketAddr, process::Command};
 use support::{
     Gnomon, free_port, run, said,
     server::{self, Server},
+    stamps::openssl_verifies,
     timestamp_query, wait_for,
 };
 
@@ -41,20 +42,9 @@ fn serves(gnomon: &Gnomon, plain: SocketAddr, tls: SocketAddr) {
         let sent = Command::new("curl").args(arguments).status().unwrap();
         sent.success().then_some(())
     });
-    let chain = path("chain.pem");
-    let verify = [
-        "ts",
-        "-verify",
-        "-in",
-        &reply,
-        "-queryfile",
-        &query,
-        "-CAfile",
-        &chain,
-    ];
-    run("openssl", &verify);
+    openssl_verifies(&gnomon.dir, &query, &reply);
 
-    let (issuer, good) = (path("issuing.pem"), path("good.pem"));
+    let (issuer, good, chain) = (path("issuing.pem"), path("good.pem"), path("chain.pem"));
     let url = format!("http://{plain}/ocsp");
     let request = path("good.ocsp");
     let ask = [

@@ -10,7 +10,9 @@ use std::{
 };
 
 use support::{
-    Folder, Gnomon, gnomon, prepare, run, text,
+    Folder, Gnomon, gnomon, prepare, run,
+    stamps::openssl_verifies,
+    text,
     token::{SOFTHSM, Token},
 };
 
@@ -210,19 +212,7 @@ fn from_an_empty_token_to_tokens_that_verify() {
             gnomon.post(tsa, "", &fs::read(&query).unwrap()).body,
         )
         .unwrap();
-        run(
-            "openssl",
-            &[
-                "ts",
-                "-verify",
-                "-in",
-                &reply,
-                "-queryfile",
-                &query,
-                "-CAfile",
-                &chain,
-            ],
-        );
+        openssl_verifies(&gnomon.dir, &query, &reply);
     }
     let said = gnomon.ask("good.pem", &[]);
     assert!(said.contains("Response verify OK"), "{said}");

@@ -23,7 +23,9 @@ use gnomon::wire::{
     tlv::{Reader, tag},
 };
 use support::{
-    Folder, Gnomon, gnomon, http, issue_tsu, prepare, run, text, timestamp_query,
+    Folder, Gnomon, gnomon, http, issue_tsu, prepare, run,
+    stamps::openssl_verifies,
+    text, timestamp_query,
     token::{SOFTHSM, Token, faulty},
     wait_for,
 };
@@ -35,19 +37,7 @@ fn granted(response: &[u8]) -> bool {
 fn verify(gnomon: &Gnomon, query: &str, response: &[u8]) {
     let file = gnomon.dir.path("verify.tsr");
     fs::write(&file, response).unwrap();
-    run(
-        "openssl",
-        &[
-            "ts",
-            "-verify",
-            "-in",
-            &file,
-            "-queryfile",
-            query,
-            "-CAfile",
-            &gnomon.dir.path("chain.pem"),
-        ],
-    );
+    openssl_verifies(&gnomon.dir, query, &file);
 }
 
 #[test]

@@ -12,7 +12,9 @@ use gnomon::wire::time::Seconds;
 use support::{
     Folder, Gnomon, http,
     https::{P256, P384},
-    issue_responder, issue_tsu, prepare, run, timestamp_query,
+    issue_responder, issue_tsu, prepare, run,
+    stamps::openssl_verifies,
+    timestamp_query,
 };
 
 fn now() -> u64 {
@@ -45,7 +47,6 @@ fn a_successor_takes_over_under_load() {
     fs::write(dir.join("gnomon.toml"), text).unwrap();
     let gnomon = Gnomon::serve(dir, listen, admin);
     let path = |name: &str| gnomon.dir.path(name);
-    let chain = path("chain.pem");
     let (query, body) = timestamp_query(&gnomon.dir);
     let head = format!(
         "POST /tsa HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
@@ -84,19 +85,7 @@ fn a_successor_takes_over_under_load() {
         let reply = path("r.tsr");
         fs::write(&reply, answer).unwrap();
         // The ESSCertIDv2 within is checked against the signer here.
-        run(
-            "openssl",
-            &[
-                "ts",
-                "-verify",
-                "-in",
-                &reply,
-                "-queryfile",
-                &query,
-                "-CAfile",
-                &chain,
-            ],
-        );
+        openssl_verifies(&gnomon.dir, &query, &reply);
         let text = run("openssl", &["ts", "-reply", "-in", &reply, "-text"]);
         let time = text
             .lines()

@@ -55,6 +55,14 @@ pub fn query(dir: &Folder) -> Vec<u8> {
     fs::read(file).unwrap()
 }
 
+/// Has OpenSSL verify a response to this query, both files, by the demo's CAs.
+pub fn openssl_verifies(dir: &Folder, query: &str, reply: &str) {
+    let chain = dir.path("chain.pem");
+    let response = ["-in", reply, "-queryfile", query];
+    let verify = [&["ts", "-verify"][..], &response, &["-CAfile", &chain]].concat();
+    run("openssl", &verify);
+}
+
 /// A POST whose answer ends the connection.
 pub fn post(path: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
