@@ -421,3 +421,114 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt, sync::Mutex};
+
+    use tracing::{Subscriber, field};
+    use tracing_subscriber::{
+        Registry,
+        layer::{Context, Layer, SubscriberExt},
+    };
+
+    use super::*;
+    use crate::{
+        clock::{
+            TrustedTime, Unproven,
+            discipline::{KernelReport, judge_kernel},
+        },
+        io::{feed::Followers, journal},
+    };
+
+    /// As the kernel's clock: it keeps no account of itself.
+    struct Plain(Mutex<Result<TrustedTime, Unproven>>);
+
+    impl Clock for Plain {
+        fn trusted(&self) -> Result<TrustedTime, Unproven> {
+            *self.0.lock().unwrap()
+        }
+
+        fn reading(&self) -> Seconds {
+            Seconds::EPOCH
+        }
+    }
+
+    /// Keeps what is said: the level and the message.
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Said {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            let mut message = String::new();
+            event.record(&mut |field: &field::Field, value: &dyn fmt::Debug| {
+                if field.name() == "message" {
+                    message = format!("{value:?}");
+                }
+            });
+            let level = event.metadata().level();
+            self.0.lock().unwrap().push(format!("{level} {message}"));
+        }
+    }
+
+    #[test]
+    fn a_clock_without_an_account_is_said_to_be_lost_and_proven() {
+        let dir = std::env::temp_dir().join(format!("gnomon-chronicle-{}", std::process::id()));
+        let opened = journal::open(&journal::Settings {
+            dir: dir.join("journal"),
+            log_key: dir.join("log.key"),
+            origin: None,
+            checkpoint_interval: Duration::from_secs(1),
+            segment_size: 1 << 20,
+            keep_tokens: false,
+            warn_free: 0,
+            stop_free: 0,
+        });
+        let opened = opened.unwrap();
+        let report = |unsynchronised| KernelReport {
+            realtime: Duration::from_secs(1_800_000_000),
+            unsynchronised,
+            max_error: Duration::from_millis(1),
+            leap: false,
+        };
+        let [proven, lost] =
+            [false, true].map(|lost| judge_kernel(&report(lost), Duration::from_millis(5)));
+        let clock = Arc::new(Plain(Mutex::new(lost)));
+        let mut watch = Watch {
+            eyes: Eyes {
+                journal: opened.journal,
+                clock: clock.clone(),
+                metrics: Arc::new(Metrics::new().unwrap()),
+            },
+            own_certificates: OwnCertificates::default(),
+            inbox: Inbox::open(&dir).unwrap(),
+            feeds: Followers::default().orders(),
+            proven: None,
+            unproven_since: None,
+            leap_table: None,
+            table_read: None,
+            refused: Vec::new(),
+        };
+        let said = Said::default();
+        let mut look = |time| {
+            *clock.0.lock().unwrap() = time;
+            let subscriber = Registry::default().with(said.clone());
+            tracing::subscriber::with_default(subscriber, || watch.look_at_plain_clock());
+            std::mem::take(&mut *said.0.lock().unwrap())
+        };
+        // The start waits for it, and says so by itself.
+        assert_eq!(look(lost), [""; 0]);
+        let back = ["INFO clock: proven, within 1000 us of UTC"];
+        assert_eq!(look(proven), back);
+        assert_eq!(look(proven), [""; 0]);
+        let gone = look(lost);
+        assert!(
+            gone[0].starts_with("ERROR clock: lost, no token is issued: "),
+            "{gone:?}"
+        );
+        assert_eq!((gone.len(), look(lost).len()), (1, 0));
+        assert_eq!(look(proven), back);
+        opened.threads.close();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
