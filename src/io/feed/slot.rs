@@ -11,7 +11,7 @@ use super::{
     crl_folder::Wish,
     fetch::FetchError,
     judge::{CrlRefusal, Judge},
-    kept::{self, Kept, Kind},
+    kept::{Kept, Kind},
     retained,
     source::{Look, News, Source},
 };
