@@ -61,7 +61,7 @@ fn usage_until(end: Seconds) -> String {
 }
 
 fn not_before(dir: &Folder, name: &str) -> Seconds {
-    let file = fs::read(dir.join(&format!("{name}.pem"))).unwrap();
+    let file = fs::read(dir.join(format!("{name}.pem"))).unwrap();
     Certificate::read_all(&file).unwrap()[0].not_before()
 }
 

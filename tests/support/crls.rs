@@ -189,7 +189,7 @@ impl Served {
 
     /// Waits until this stands in what was logged behind `from` octets.
     pub fn logged(&self, from: usize, what: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while !self.log()[from..].contains(what) {
             assert!(
                 Instant::now() < deadline,
@@ -202,7 +202,7 @@ impl Served {
 
     /// Waits until a record of the journal, as `gnomon journal export` prints it, has all of these.
     pub fn recorded(&self, parts: &[&str]) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
         while !self.records().lines().any(has_all) {
             assert!(

@@ -10,11 +10,6 @@ use super::{Folder, crls::Served, raw::process, wait_for};
 
 pub struct Edited(pub Served);
 
-/// Whether neither threads nor files are more than before.
-pub fn no_more(now: (usize, usize), before: (usize, usize)) -> bool {
-    now.0 <= before.0 && now.1 <= before.1
-}
-
 impl Deref for Edited {
     type Target = Served;
 
@@ -81,6 +76,14 @@ impl Edited {
     pub fn holds(&self) -> (usize, usize) {
         let pid = self.pid();
         (process::threads(pid), process::open_files(pid))
+    }
+
+    /// Waits until neither threads nor files are more than before.
+    pub fn holds_no_more_than(&self, before: (usize, usize)) {
+        wait_for("old generations to go", || {
+            let now = self.holds();
+            (now.0 <= before.0 && now.1 <= before.1).then_some(())
+        });
     }
 
     /// The same once it stays so: old generations have gone.
