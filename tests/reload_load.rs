@@ -20,6 +20,7 @@ use support::{
     stamps::{self, post},
     text,
     token::{Token, faulty},
+    wait_for,
 };
 
 /// Sealed answers by kept-alive connections, for so many seconds.

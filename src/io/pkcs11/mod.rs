@@ -13,7 +13,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{Arc, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cryptoki::{context::Function, error::Error, types::AuthPin};
@@ -225,6 +225,9 @@ pub fn open(
             .spawn(move || worker.run(number))
             .map_err(Pkcs11Error::Threads)?;
     }
+    if works {
+        device.wait_for_a_session(key.deadline.saturating_mul(CALLS));
+    }
     Ok(Opened {
         signer: device,
         away,
@@ -261,6 +264,17 @@ struct Device {
     sessions: Arc<Sessions>,
     places: Places,
     deadline: Duration,
+}
+
+impl Device {
+    /// Whoever asks as soon as the key is in force is not to be refused for want of a session that is just being opened.
+    fn wait_for_a_session(&self, time: Duration) {
+        const LOOK: Duration = Duration::from_millis(2);
+        let end = Instant::now() + time;
+        while !self.is_available() && Instant::now() < end {
+            std::thread::sleep(LOOK);
+        }
+    }
 }
 
 impl Drop for Device {
