@@ -57,7 +57,6 @@ pub fn check(config: &Config) -> Result<Vec<String>, Vec<Problem>> {
 /// Serves until SIGTERM or SIGINT. `ready` is called once, when every socket accepts, with what is
 /// in force.
 pub fn run(config: &Config, ready: impl FnOnce(&Addresses, InForce)) -> Result<(), Vec<Problem>> {
-    let wrong = |field: &str, what: String| vec![Problem::new(&config.file, field, what)];
     let unserved = |error: StartError| vec![error.problem(config)];
     let passed = systemd::sockets();
     let modules = Arc::new(Modules::default());
@@ -103,8 +102,7 @@ pub fn run(config: &Config, ready: impl FnOnce(&Addresses, InForce)) -> Result<(
             let in_force = InForce::new(config, &addresses, &status, connections);
             ready(&addresses, in_force);
             systemd::ready();
-            let told = appliance.serve_until_told();
-            told.map_err(|error| wrong("", format!("signals cannot be waited for: {error}")))
+            Ok(appliance.serve_until_told())
         }
         Err(error) => Err(unserved(error)),
     };

@@ -63,6 +63,8 @@ pub struct Appliance {
     admin: listener::Workers,
     reloader: Reloader,
     signals: Signals,
+    /// SIGTERM and SIGINT.
+    ends: [Signal; 2],
 }
 
 impl Appliance {
@@ -93,6 +95,13 @@ impl Appliance {
         let admin: Vec<_> = admin.map(listener(Door::Admin, admin_tls)).collect();
         let [limits, operator_limits] = &standing.limits;
         let (for_clients, for_operator) = (Arc::clone(&standing), Arc::clone(&standing));
+        // A start ends at these as any program does; whoever is served already is to have the answer.
+        let inside = signals.runtime.enter();
+        let ends = [
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ];
+        drop(inside);
         // The workers have their own handles of the sockets: these must go once they run, or the kernel would go on to
         // accept after a stop has begun.
         Ok(Self {
@@ -109,6 +118,7 @@ impl Appliance {
             reloader: Reloader::begin(Arc::clone(&standing))?,
             standing,
             signals,
+            ends,
         })
     }
 
@@ -125,12 +135,13 @@ impl Appliance {
 
     /// Reloads at SIGHUP, and ends at SIGTERM or SIGINT, whose name it gives. Where SIGHUP says that the terminal this was
     /// started from is gone, it ends too.
-    pub fn serve_until_told(self) -> io::Result<&'static str> {
+    pub fn serve_until_told(self) -> &'static str {
         let Signals {
             runtime,
             mut hang_up,
             on_terminal,
         } = self.signals;
+        let [mut terminate, mut interrupt] = self.ends;
         let standing = &self.standing;
         let works = || match standing.is_stuck() {
             true => Err("a call into a signing device has not come back, and no key signs"),
@@ -148,17 +159,14 @@ impl Appliance {
             }
         };
         let told = runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
             tokio::select! {
-                _ = terminate.recv() => Ok("SIGTERM"),
-                () = reload_until_gone => Ok("SIGHUP"),
-                interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "SIGINT"),
+                _ = terminate.recv() => "SIGTERM",
+                () = reload_until_gone => "SIGHUP",
+                _ = interrupt.recv() => "SIGINT",
                 never = systemd::feed_watchdog(works) => match never {},
             }
         });
-        if let Ok(signal) = &told {
-            tracing::info!("{signal}: finishing what is under way");
-        }
+        tracing::info!("{told}: finishing what is under way");
         systemd::stopping();
         standing.stopping.store(true, Ordering::Release);
         self.public.stop();
