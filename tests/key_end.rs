@@ -152,8 +152,8 @@ fn nothing_starts_with_a_key_that_is_over() {
 fn a_key_stops_at_its_end() {
     let dir = Folder::new();
     let (listen, admin) = prepare(&dir);
-    let end = now().plus(12);
-    tsu(&dir, "rule", before(FIFTEEN_MONTHS - 12), "");
+    let end = now().plus(20);
+    tsu(&dir, "rule", before(FIFTEEN_MONTHS - 20), "");
     tsu(&dir, "period", before(DAY), &usage_until(end));
     let ends = [
         ("rule", not_before(&dir, "rule").plus(FIFTEEN_MONTHS)),
