@@ -90,9 +90,9 @@ fn crls_are_shown_and_compared() {
             &[&["check", "--issuer", &issuer, crl], more].concat(),
         )
     };
-    assert!(
-        check(true, &new, &["--after", &old]).contains("it would be accepted, if its dates fit")
-    );
+    let unknown = "it would be accepted, unless the appliance has come further: --config tells";
+    assert!(check(true, &new, &["--after", &old]).contains(unknown));
+    assert!(check(true, &new, &[]).contains(unknown));
     let text = check(false, &old, &["--after", &new]);
     assert!(
         text.contains("number went back from 7fffffff02 to 7fffffff01"),
@@ -100,6 +100,37 @@ fn crls_are_shown_and_compared() {
     );
     let text = check(false, &new, &["--base", &old]);
     assert!(text.contains("complete and no delta"), "{text}");
+
+    // By the clock, and by what the running appliance has accepted.
+    let config = dir.path("gnomon.toml");
+    for (year, said) in [
+        ("2020", "the CRL ran out at 2020-01-02"),
+        ("2040", "thisUpdate is 2040-01-01T00:00:00Z, in the future"),
+    ] {
+        let [from, to] = ["0101", "0102"].map(|day| format!("{year}{day}000000Z"));
+        let dates = ["-crl_lastupdate", &from, "-crl_nextupdate", &to];
+        let wrong = ca.crl("7FFFFFFF03", &dates);
+        for more in [&[][..], &["--after", &old], &["--config", &config]] {
+            let text = check(false, &wrong, more);
+            assert!(text.contains(said) && !text.contains("accepted"), "{text}");
+        }
+    }
+    let newer = dir.path("newer.crl");
+    fs::rename(ca.crl("7FFFFFFF05", &[]), &newer).unwrap();
+    ca.publish(&newer);
+    wait_for("the CRL", || {
+        let text = prints(true, &["status", "--config", &config]);
+        text.contains("number 7fffffff05").then_some(())
+    });
+    let between = ca.crl("7FFFFFFF04", &[]);
+    assert!(check(true, &between, &[]).contains(unknown));
+    let text = check(false, &between, &["--config", &config]);
+    assert!(
+        text.contains("number went back from 7fffffff05 to 7fffffff04"),
+        "{text}"
+    );
+    let text = check(true, &ca.crl("7FFFFFFF06", &[]), &["--config", &config]);
+    assert!(text.ends_with("it would be accepted\n"), "{text}");
 }
 
 #[test]

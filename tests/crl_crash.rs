@@ -191,19 +191,22 @@ type Mischief = fn(now: &Path, older: &Path);
 
 /// What is said of the store.
 const EMPTY: &str = "the store of the CRL feeds holds nothing, though CRLs were kept beside it";
-const DAMAGED: &str = "the store of the CRL feeds";
+const MISSING: &str =
+    "the store of the CRL feeds is not there, though the journal has CRLs that were accepted";
+/// What all of them begin with.
+const TROUBLE: &str = "the store of the CRL feeds";
 
 #[test]
 fn whoever_puts_back_files_does_not_put_back_the_crl() {
-    let tries: [(&str, &str, Mischief); 6] = [
-        ("the folder is removed", "", |now, _| {
+    let tries: [(&str, Option<&str>, Mischief); 6] = [
+        ("the folder is removed", Some(MISSING), |now, _| {
             fs::remove_dir_all(now).unwrap()
         }),
-        ("the folder is put back", "", |now, older| {
+        ("the folder is put back", None, |now, older| {
             fs::remove_dir_all(now).unwrap();
             copy(older, now);
         }),
-        ("the CRLs alone are put back", "", |now, older| {
+        ("the CRLs alone are put back", None, |now, older| {
             for file in fs::read_dir(older).unwrap().map(Result::unwrap) {
                 if file.path().is_file() {
                     fs::copy(file.path(), now.join(file.file_name())).unwrap();
@@ -212,7 +215,7 @@ fn whoever_puts_back_files_does_not_put_back_the_crl() {
         }),
         (
             "the CRLs are put back and the store is removed",
-            EMPTY,
+            Some(EMPTY),
             |now, older| {
                 fs::remove_dir_all(now).unwrap();
                 copy(older, now);
@@ -221,7 +224,7 @@ fn whoever_puts_back_files_does_not_put_back_the_crl() {
         ),
         (
             "the CRLs are put back and the store is damaged",
-            DAMAGED,
+            Some(TROUBLE),
             |now, older| {
                 fs::remove_dir_all(now).unwrap();
                 copy(older, now);
@@ -230,7 +233,7 @@ fn whoever_puts_back_files_does_not_put_back_the_crl() {
         ),
         (
             "the CRLs are removed and the store is put back",
-            "",
+            None,
             |now, older| {
                 fs::remove_dir_all(now).unwrap();
                 fs::create_dir(now).unwrap();
@@ -265,13 +268,24 @@ fn whoever_puts_back_files_does_not_put_back_the_crl() {
         });
         // What is older answers nothing, neither from the folder nor from the server.
         assert_eq!(number(&gnomon), None, "{what}");
-        gnomon.logged(from, of_store);
+        match of_store {
+            Some(said) => {
+                gnomon.logged(from, said);
+                let alarms = gnomon.metric(&["gnomon_crl_alarms_total", "store"]);
+                assert_eq!(alarms, 1.0, "{what}");
+            }
+            // It is opened before anything is served.
+            None => assert!(!gnomon.log()[from..].contains(TROUBLE), "{what}"),
+        }
         let is_back = gnomon.kept("crl").len() == 1;
         if is_back {
             let alarm =
                 format!("the CRL with number {old:02x} is older than what was accepted before");
             gnomon.logged(from, &alarm);
             gnomon.logged(from, "ALARM");
+            gnomon.recorded(&["crl refused", &alarm, &format!("\"number\":\"{old:02x}\"")]);
+            let alarms = gnomon.metric(&["gnomon_crl_alarms_total", "rolled_back"]);
+            assert_eq!(alarms, 1.0, "{what}");
         }
         nginx = Nginx::start(&gnomon.dir, address);
         let refused = format!("the CRL number went back from {last:02x} to {old:02x}");

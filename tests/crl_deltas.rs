@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use support::{
     crls::{Nginx, Served, make},
-    free_port, wait_for,
+    free_port, gnomon, text, wait_for,
 };
 
 #[test]
@@ -139,6 +139,45 @@ fn partition(n: u8, number: u32, until: u32, revoked: &serde_json::Value) -> ser
 
 const WEEK: u32 = 7 * 86_400;
 
+/// Whether `gnomon check` says what serials are to be listed with.
+fn advises_shards(served: &Served) -> bool {
+    let check = ["check", "--config", &served.dir.path("gnomon.toml")];
+    let said = text(&gnomon(&check).output().unwrap());
+    assert!(said.contains("can be served"), "{said}");
+    said.contains("advice: issuer[0].issued: while the CRL of one shard is missing")
+}
+
+#[test]
+fn a_delta_that_is_over_shows_though_its_base_is_not() {
+    let start = |dir: &support::Folder| {
+        make(
+            dir,
+            &[
+                json!({ "out": "base", "number": 1 }),
+                json!({ "out": "delta", "number": 2, "base": 1, "until": 5 }),
+            ],
+        );
+    };
+    let crl = "{ path = \"base\", delta = \"delta\" }";
+    let served = Served::start(crl, |config| config, start);
+    let config = served.dir.path("gnomon.toml");
+    let status = || {
+        let status = ["crl", "status", "--config", &config];
+        gnomon(&status).output().unwrap()
+    };
+    wait_for("the delta's end", || {
+        text(&status()).contains("RAN OUT").then_some(())
+    });
+    assert!(!status().status.success() && served.ready().0 == 503);
+    assert!(!advises_shards(&served));
+    make(
+        &served.dir,
+        &[json!({ "out": "delta", "number": 3, "base": 1 })],
+    );
+    wait_for("the next delta", || status().status.success().then_some(()));
+    assert_eq!(served.ready().0, 200);
+}
+
 #[test]
 fn a_partition_that_is_missing_or_over_hides_only_what_it_could_revoke() {
     let address = free_port();
@@ -153,6 +192,7 @@ fn a_partition_that_is_missing_or_over_hides_only_what_it_could_revoke() {
         },
     );
     gnomon.until("revoked.pem", "Reason: keyCompromise");
+    assert!(advises_shards(&gnomon));
     let not_ready = |what: &str| {
         let (status, why) = gnomon.ready();
         assert!(status == 503 && why.contains(what), "{why}");

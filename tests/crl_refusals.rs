@@ -35,20 +35,27 @@ fn follow(address: SocketAddr) -> (Served, Nginx) {
     (gnomon, nginx.unwrap())
 }
 
-fn failures(gnomon: &Served) -> f64 {
-    gnomon.metric(&["gnomon_crl_failures_total"])
+fn failures(gnomon: &Served, reason: &str) -> f64 {
+    let reason = format!("reason=\"{reason}\"");
+    gnomon.metric(&["gnomon_crl_failures_total", "/crl\"", &reason])
 }
 
-/// Looks, and waits until `what` is told; then asserts that nothing has changed.
-fn refused(gnomon: &Served, what: &str, in_journal: bool) {
-    let (from, failed) = (gnomon.log().len(), failures(gnomon));
+/// Looks, and waits until `what` is told of the CRL with this number, and counted under `reason`; then asserts that
+/// nothing has changed.
+fn refused(gnomon: &Served, number: Option<&str>, what: &str, reason: &str) {
+    let (from, failed) = (gnomon.log().len(), failures(gnomon, reason));
     gnomon.refresh();
     gnomon.logged(from, what);
-    if in_journal {
-        gnomon.recorded(&["crl refused", "/crl", what]);
+    if let Some(number) = number {
+        gnomon.logged(from, &format!("/crl: number {number}: "));
+    }
+    if reason != "unreachable" {
+        let number = number.map_or("null".to_owned(), |number| format!("\"{number}\""));
+        let number = format!("\"number\":{number}");
+        gnomon.recorded(&["crl refused", "/crl", what, &number]);
     }
     wait_for("a failure more", || {
-        (failures(gnomon) > failed).then_some(())
+        (failures(gnomon, reason) > failed).then_some(())
     });
     assert!(gnomon.says("good.pem", "good.pem: good"), "{what}");
     assert!(
@@ -73,43 +80,64 @@ fn a_crl_that_is_wrong_changes_nothing_and_is_told() {
         crl[field] = value;
         crl
     };
-    for (crl, what) in [
+    for (crl, number, what, reason) in [
         (
             with("unknown", json!(true)),
+            "06",
             "the critical extension 1.3.6.1.4.1.99999.1 is not known here",
+            "format",
         ),
-        (with("until", json!(-30)), "the CRL ran out at 20"),
+        (
+            with("until", json!(-30)),
+            "06",
+            "the CRL ran out at 20",
+            "dates",
+        ),
         (
             with("from", json!(3_600)),
+            "06",
             "in the future; see that the CA's clock is right",
+            "dates",
         ),
         (
             with("number", json!(4)),
+            "04",
             "the CRL number went back from 05 to 04",
+            "number",
         ),
         (
             with("number", json!(5)),
+            "05",
             "ALARM: two CRLs with the number 05 have different content",
+            "same_number",
         ),
         (
             with("base", json!(5)),
+            "06",
             "the CRL is a delta (deltaCRLIndicator); give the complete CRL",
+            "scope",
         ),
         (
             with("flipped", json!(true)),
+            "06",
             "the signature is not that of the key of",
+            "signature",
         ),
         (
             with("point", json!("http://ca.example/1")),
+            "06",
             "may be one shard of several: it names `http://ca.example/1`",
+            "scope",
         ),
         (
             with("revoked", json!({ "good.pem": "removeFromCRL" })),
+            "06",
             "has the reason removeFromCRL, which only a delta",
+            "format",
         ),
     ] {
         make(&gnomon.dir, &[crl]);
-        refused(&gnomon, what, true);
+        refused(&gnomon, Some(number), what, reason);
     }
     make(
         &gnomon.dir,
@@ -130,7 +158,7 @@ fn a_crl_that_is_wrong_changes_nothing_and_is_told() {
         ),
     ] {
         put(&gnomon.dir, content);
-        refused(&gnomon, what, true);
+        refused(&gnomon, None, what, "format");
     }
     // Two gigabytes, of which the disk has nothing.
     put(&gnomon.dir, b"0");
@@ -138,9 +166,11 @@ fn a_crl_that_is_wrong_changes_nothing_and_is_told() {
         .write(true)
         .open(gnomon.dir.join("www/crl"));
     file.unwrap().set_len(2 << 30).unwrap();
-    refused(&gnomon, "the answer has more than 536870912 octets", true);
+    let what = "the answer has more than 536870912 octets";
+    refused(&gnomon, None, what, "size");
     fs::remove_file(gnomon.dir.join("www/crl")).unwrap();
-    refused(&gnomon, "the answer is HTTP 404, where 200 is due", false);
+    let what = "the answer is HTTP 404, where 200 is due";
+    refused(&gnomon, None, what, "unreachable");
     // A good one is taken as ever. Serials that stand twice are a remark: the weightier entry counts.
     let again = json!({ "held.pem": "keyCompromise", "good.pem": "certificateHold" });
     let held = json!({ "held.pem": "certificateHold", "good.pem": "superseded", "revoked.pem": "keyCompromise" });
@@ -172,7 +202,7 @@ fn a_million_entries_are_taken_wholly_or_not_at_all() {
         json!({ "out": "www/crl", "number": number, "revoked": revoked, "filled": million, "malformed": malformed })
     };
     make(&gnomon.dir, &[crl(6, true)]);
-    refused(&gnomon, "is not a time from 1970 on", true);
+    refused(&gnomon, Some("06"), "is not a time from 1970 on", "format");
     gnomon.logged(0, "the entry of serial 5f00000000000f423e");
     make(&gnomon.dir, &[crl(7, false)]);
     gnomon.refresh();
@@ -275,7 +305,12 @@ fn a_server_that_never_ends_is_left() {
     ] {
         turn.store(number, Ordering::Relaxed);
         // A server that is away has shown nothing to refuse.
-        refused(&gnomon, what, what.contains("octets"));
+        let reason = if what.contains("octets") {
+            "size"
+        } else {
+            "unreachable"
+        };
+        refused(&gnomon, None, what, reason);
         if number == 1 {
             assert!(
                 peak(&gnomon) < 128 << 20,

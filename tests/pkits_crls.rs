@@ -1,6 +1,7 @@
 //! NIST's PKITS, as the cryptography package's vectors carry it: each CRL that RFC 5280 lets a responder use is
 //! verified, and each other is refused for its own reason; and each test about revocation, distribution points and
-//! deltas (4.3 names, 4.4, 4.5, 4.14, 4.15) gets the answer that a responder owes it.
+//! deltas (4.3 names, 4.4, 4.5, 4.14, 4.15) gets the answer that a responder owes it. Not among them are 4.3.1 and 4.3.2,
+//! whose end entities' issuer is nobody, and 4.4.1, whose CA has no CRL at all: for them a responder has nothing to read.
 
 mod support;
 
@@ -205,6 +206,14 @@ use Verdict::{Good, Nothing, Revoked};
 const CASES: &[(&str, &str, &str, Verdict)] = &[
     // 4.3: names that are spelled otherwise in the CRL, but are the same by RFC 5280 7.1.
     ("ValidNameChainingWhitespaceTest3EE", "GoodCACert", "GoodCACRL", Good),
+    ("ValidNameChainingWhitespaceTest4EE", "GoodCACert", "GoodCACRL", Good),
+    ("ValidNameChainingCapitalizationTest5EE", "GoodCACert", "GoodCACRL", Good),
+    ("ValidNameUIDsTest6EE", "UIDCACert", "UIDCACRL", Good),
+    ("ValidRFC3280MandatoryAttributeTypesTest7EE", "RFC3280MandatoryAttributeTypesCACert",
+     "RFC3280MandatoryAttributeTypesCACRL", Good),
+    ("ValidRFC3280OptionalAttributeTypesTest8EE", "RFC3280OptionalAttributeTypesCACert",
+     "RFC3280OptionalAttributeTypesCACRL", Good),
+    ("ValidUTF8StringEncodedNamesTest9EE", "UTF8StringEncodedNamesCACert", "UTF8StringEncodedNamesCACRL", Good),
     ("ValidRolloverfromPrintableStringtoUTF8StringTest10EE", "RolloverfromPrintableStringtoUTF8StringCACert",
      "RolloverfromPrintableStringtoUTF8StringCACRL", Good),
     ("ValidUTF8StringCaseInsensitiveMatchTest11EE", "UTF8StringCaseInsensitiveMatchCACert",
@@ -240,6 +249,9 @@ const CASES: &[(&str, &str, &str, Verdict)] = &[
      "SeparateCertificateandCRLKeysCRL", Revoked(1)),
     ("InvalidSeparateCertificateandCRLKeysTest20EE", "SeparateCertificateandCRLKeysCertificateSigningCACert",
      "SeparateCertificateandCRLKeysCRL", Nothing("no cRLSign")),
+    // What the trust anchor has revoked is the certificate under which CRLs are signed; that of the end entity is not.
+    ("InvalidSeparateCertificateandCRLKeysTest21EE", "SeparateCertificateandCRLKeysCA2CRLSigningCert",
+     "SeparateCertificateandCRLKeysCA2CRL", Good),
     ("InvalidkeyUsageCriticalcRLSignFalseTest4EE", "keyUsageCriticalcRLSignFalseCACert",
      "keyUsageCriticalcRLSignFalseCACRL", Nothing("no cRLSign")),
     ("InvalidkeyUsageNotCriticalcRLSignFalseTest5EE", "keyUsageNotCriticalcRLSignFalseCACert",
@@ -247,6 +259,7 @@ const CASES: &[(&str, &str, &str, Verdict)] = &[
     // 4.5: CAs with two keys.
     ("ValidBasicSelfIssuedOldWithNewTest1EE", "BasicSelfIssuedNewKeyCACert", "BasicSelfIssuedNewKeyCACRL", Good),
     ("InvalidBasicSelfIssuedOldWithNewTest2EE", "BasicSelfIssuedNewKeyCACert", "BasicSelfIssuedNewKeyCACRL", Revoked(1)),
+    ("ValidBasicSelfIssuedNewWithOldTest3EE", "BasicSelfIssuedOldKeyNewWithOldCACert", "BasicSelfIssuedOldKeyCACRL", Good),
     ("ValidBasicSelfIssuedNewWithOldTest4EE", "BasicSelfIssuedOldKeyNewWithOldCACert", "BasicSelfIssuedOldKeyCACRL", Good),
     ("InvalidBasicSelfIssuedNewWithOldTest5EE", "BasicSelfIssuedOldKeyNewWithOldCACert", "BasicSelfIssuedOldKeyCACRL",
      Revoked(1)),
@@ -254,6 +267,9 @@ const CASES: &[(&str, &str, &str, Verdict)] = &[
      "BasicSelfIssuedCRLSigningKeyCACRL", Good),
     ("InvalidBasicSelfIssuedCRLSigningKeyTest7EE", "BasicSelfIssuedCRLSigningKeyCRLCert",
      "BasicSelfIssuedCRLSigningKeyCACRL", Revoked(1)),
+    // Invalid since a key that signs CRLs alone has signed the certificate, which is on no CRL.
+    ("InvalidBasicSelfIssuedCRLSigningKeyTest8EE", "BasicSelfIssuedCRLSigningKeyCRLCert",
+     "BasicSelfIssuedCRLSigningKeyCACRL", Good),
     // 4.14: a CRL without an issuing distribution point is for every one; one that is not complete is for none.
     ("ValidNoissuingDistributionPointTest10EE", "NoissuingDistributionPointCACert", "NoissuingDistributionPointCACRL",
      Good),
@@ -272,12 +288,18 @@ const CASES: &[(&str, &str, &str, Verdict)] = &[
     ("ValidIDPwithindirectCRLTest22EE", "indirectCRLCA1Cert", "indirectCRLCA1CRL", Nothing("indirect")),
     ("InvalidIDPwithindirectCRLTest23EE", "indirectCRLCA1Cert", "indirectCRLCA1CRL", Nothing("indirect")),
     ("ValidIDPwithindirectCRLTest24EE", "indirectCRLCA2Cert", "indirectCRLCA1CRL", Nothing("not issued by")),
+    ("ValidIDPwithindirectCRLTest25EE", "indirectCRLCA2Cert", "indirectCRLCA1CRL", Nothing("not issued by")),
     ("InvalidIDPwithindirectCRLTest26EE", "indirectCRLCA2Cert", "indirectCRLCA1CRL", Nothing("not issued by")),
     ("InvalidcRLIssuerTest27EE", "indirectCRLCA2Cert", "GoodCACRL", Nothing("not issued by")),
     ("ValidcRLIssuerTest28EE", "indirectCRLCA3cRLIssuerCert", "indirectCRLCA3cRLIssuerCRL", Nothing("indirect")),
+    ("ValidcRLIssuerTest29EE", "indirectCRLCA3cRLIssuerCert", "indirectCRLCA3cRLIssuerCRL", Nothing("indirect")),
     ("ValidcRLIssuerTest30EE", "indirectCRLCA4cRLIssuerCert", "indirectCRLCA4cRLIssuerCRL", Nothing("indirect")),
     ("InvalidcRLIssuerTest31EE", "indirectCRLCA6Cert", "indirectCRLCA5CRL", Nothing("not issued by")),
+    ("InvalidcRLIssuerTest32EE", "indirectCRLCA6Cert", "indirectCRLCA5CRL", Nothing("not issued by")),
+    ("ValidcRLIssuerTest33EE", "indirectCRLCA6Cert", "indirectCRLCA5CRL", Nothing("not issued by")),
     ("InvalidcRLIssuerTest34EE", "indirectCRLCA5Cert", "indirectCRLCA5CRL", Nothing("indirect")),
+    // It names another issuer of CRLs, and that one has none for it.
+    ("InvalidcRLIssuerTest35EE", "indirectCRLCA5Cert", "indirectCRLCA5CRL", Nothing("indirect")),
     // 4.15: a delta that stands where the complete CRL should.
     ("InvaliddeltaCRLIndicatorNoBaseTest1EE", "deltaCRLIndicatorNoBaseCACert", "deltaCRLIndicatorNoBaseCACRL",
      Nothing("is a delta")),

@@ -56,6 +56,8 @@ pub enum Event {
     CrlRefused {
         issuer: String,
         source: String,
+        /// CRLNumber, hexadecimal, where what was refused shows one.
+        number: Option<String>,
         reason: String,
     },
     /// An operator has allowed that the number goes back, since the CA was restored.

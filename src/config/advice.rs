@@ -102,6 +102,13 @@ fn of_issuer(issuer: &IssuerConfig, field: &str) -> Vec<String> {
             "{field}.issued: none, so every serial that is not revoked gets `unauthorized`"
         ));
     }
+    let mut crls = issuer.crls.iter();
+    let is_sharded = issuer.crls.len() > 1 && crls.any(|crl| crl.distribution_point.is_some());
+    // Certificates in a folder name their shards themselves.
+    let lists = issuer.issued_push.is_some() || issuer.issued.iter().any(|path| !path.is_dir());
+    if is_sharded && lists {
+        lines.push(format!("{field}.issued: while the CRL of one shard is missing or over, every serial gets tryLater of which no list names the shard; have each line end with its certificate's distribution point"));
+    }
     for (number, responder) in issuer.responders.iter().enumerate() {
         let field = format!("{field}.responder[{number}]");
         let successor = responder.successor.as_ref();

@@ -32,10 +32,10 @@ use crate::{
             tls::{Identity, renewal, staple::Stapler},
         },
         journal::{Journal, inbox::Inbox},
-        metrics::{ConnectionMetrics, Metrics},
+        metrics::{ConnectionMetrics, CrlAlarm, Metrics},
         pkcs11::Modules,
         sealed_answers,
-        store::Store,
+        store::{Store, StoreTrouble},
         wall_clock::wall_clock,
     },
     service::{code, status::Statuses},
@@ -340,14 +340,19 @@ fn recall(config: &Config, feeds: &[Opened], world: &mut World, has_store: &mut 
     if !feeds.iter().any(Opened::is_new) {
         return Marks::default();
     }
-    if !std::mem::replace(has_store, true) {
-        let (store, trouble) = Store::open(&config.revocation.dir.join("state"));
-        if let Some(trouble) = trouble {
-            tracing::error!(code = code::STORE, "{trouble}");
-        }
-        world.store = store;
+    let path = config.revocation.dir.join("state");
+    let is_opened = !std::mem::replace(has_store, true);
+    let mut of_store = None;
+    if is_opened {
+        (world.store, of_store) = Store::open(&path);
     }
     let (marks, trouble) = marks::known(&world.store, &config.journal.dir);
+    let is_missing = is_opened && world.store.is_new() && marks.iter().next().is_some();
+    let of_store = of_store.or_else(|| is_missing.then_some(StoreTrouble::Missing(path)));
+    if let Some(of_store) = of_store {
+        tracing::error!(code = code::STORE, "{of_store}");
+        world.metrics.crl_alarm(CrlAlarm::Store);
+    }
     if let Some(trouble) = trouble {
         tracing::error!(
             code = code::MARKS_UNREADABLE,

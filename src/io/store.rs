@@ -31,6 +31,8 @@ struct Trees {
     sources: sled::Tree,
     marks: sled::Tree,
     ledger: sled::Tree,
+    /// Nobody has begun it before.
+    is_new: bool,
 }
 
 /// What an operator has to know of the store.
@@ -51,6 +53,12 @@ pub enum StoreTrouble {
     )]
     Empty(PathBuf),
     #[error(
+        "ALARM: {0}: the store of the CRL feeds is not there, though the journal has CRLs that were accepted; with its folder went \
+         what stays revoked though its CA no longer shows it, and only the journal's marks are left; restore the folder from \
+         a backup, unless revocation.dir was moved on purpose"
+    )]
+    Missing(PathBuf),
+    #[error(
         "ALARM: {path}: the store of the CRL feeds cannot be used: {error}; the feeds go on without it, and what each \
          accepted is told by the files beside it and by the journal"
     )]
@@ -64,9 +72,8 @@ impl Store {
         let error = match Trees::open(path) {
             Ok(trees) => {
                 // The engine takes some damaged files for none at all.
-                let store = Self(Some(Arc::new(trees)));
-                let lost = in_use && store.get(|trees| &trees.sources, BEGUN).is_none();
-                store.put(|trees| &trees.sources, BEGUN, &Value::from(true));
+                let lost = in_use && trees.is_new;
+                let store = Self::begun(trees);
                 let empty = || StoreTrouble::Empty(path.to_owned());
                 return (store, lost.then(empty));
             }
@@ -91,10 +98,21 @@ impl Store {
                     aside,
                     error: error.what,
                 };
-                (Self(Some(Arc::new(trees))), Some(damaged))
+                (Self::begun(trees), Some(damaged))
             }
             Err(error) => (Self::default(), Some(unusable(error))),
         }
+    }
+
+    fn begun(trees: Trees) -> Self {
+        let store = Self(Some(Arc::new(trees)));
+        store.put(|trees| &trees.sources, BEGUN, &Value::from(true));
+        store
+    }
+
+    /// Whether it was made when it was opened.
+    pub fn is_new(&self) -> bool {
+        self.0.as_deref().is_some_and(|trees| trees.is_new)
     }
 
     /// What is known of a source.
@@ -220,8 +238,10 @@ impl Trees {
             .flush_every_ms(None);
         caught(|| {
             let database = config.open()?;
+            let sources = database.open_tree("sources")?;
             Ok(Self {
-                sources: database.open_tree("sources")?,
+                is_new: sources.get(BEGUN)?.is_none(),
+                sources,
                 marks: database.open_tree("marks")?,
                 ledger: database.open_tree("ledger")?,
                 database,
@@ -294,7 +314,7 @@ mod tests {
         let place = Place::new("store");
         let path = place.0.join("state");
         let (store, trouble) = Store::open(&path);
-        assert!(trouble.is_none());
+        assert!(trouble.is_none() && store.is_new());
         store.put_source("a", &json!({ "etag": "x" }));
         store.put_mark("s", &json!({ "number": "01" }));
         store.put_mark("t", &json!(1));
@@ -310,6 +330,7 @@ mod tests {
         assert_eq!(second.source("a"), None);
         drop(store);
         let (store, _) = Store::open(&path);
+        assert!(!store.is_new());
         assert_eq!(store.source("a"), Some(json!({ "etag": "x" })));
         assert_eq!(store.marks(), [("s".to_owned(), json!({ "number": "01" }))]);
         assert_eq!(store.journal_read(), 7);
@@ -335,6 +356,13 @@ mod tests {
             assert!(store.marks().is_empty());
             store.put_mark("a", &json!(1));
             assert_eq!(store.marks().len(), 1);
+            store.flush();
+        }
+        // Told once.
+        std::fs::write(path.join("conf"), [0x5a; 5000]).unwrap();
+        for told in [true, false] {
+            let (store, trouble) = Store::open(&path);
+            assert_eq!((trouble.is_some(), store.is_new()), (told, told));
             store.flush();
         }
         // Where no folder can be, the feeds go on without.

@@ -21,7 +21,16 @@ use super::{
 };
 use crate::{
     config::{Config, CrlPlace, DeltaConfig, Problem},
-    io::journal::inbox::Request,
+    io::{
+        feed::{
+            in_date,
+            kept::{self, Kind},
+            marks,
+        },
+        journal::inbox::Request,
+        store::Store,
+        wall_clock::wall_clock,
+    },
     revocation::{Facts, Overlaid, Part, Retained, VerifiedCrl, verify, verify_delta},
     wire::certificate::Certificate,
 };
@@ -93,6 +102,9 @@ pub struct Check {
     /// The complete CRL that it is a delta to.
     #[arg(long, conflicts_with = "after")]
     base: Option<PathBuf>,
+    /// The appliance's configuration file (TOML): by its journal, how far its CRLs have come counts too.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// The CRL, DER or PEM.
     crl: PathBuf,
 }
@@ -118,7 +130,7 @@ impl Command {
                 Ok(false) => Ok(()),
                 Err(what) => Err(vec![what]),
             },
-            Self::Check(check) => check.run().map_err(|what| vec![what]),
+            Self::Check(check) => check.run(),
             Self::Status {
                 appliance,
                 ledger,
@@ -152,7 +164,12 @@ impl Appliance {
 }
 
 impl Check {
-    fn run(&self) -> Result<(), Problem> {
+    fn run(&self) -> Result<(), Vec<Problem>> {
+        let config = self.config.as_deref().map(Config::read).transpose()?;
+        self.judge(config.as_ref()).map_err(|what| vec![what])
+    }
+
+    fn judge(&self, config: Option<&Config>) -> Result<(), Problem> {
         let certificates = Certificate::read_all(&read(&self.issuer)?);
         let certificates = certificates.map_err(|error| wrong(&self.issuer, error))?;
         let issuer = certificates
@@ -162,6 +179,7 @@ impl Check {
         let Some(base) = &self.base else {
             let crl = self.complete(&self.crl, issuer)?;
             print(&crl);
+            self.admit(&crl, issuer, Kind::Complete, config)?;
             if let Some(after) = &self.after {
                 let old = self.complete(after, issuer)?;
                 let admitted = old.mark().admits(&crl.mark());
@@ -171,10 +189,8 @@ impl Check {
                         .map(|_| ())
                 });
                 admitted.map_err(|error| wrong(&self.crl, error))?;
-                say!("it would be accepted, if its dates fit");
-            } else {
-                say!("it would be accepted, unless one with a higher number already was");
             }
+            self.say_accepted();
             return Ok(());
         };
         let base = Part::new(self.complete(base, issuer)?, Retained::default());
@@ -182,12 +198,44 @@ impl Check {
         let delta = verify_delta(&content, issuer, self.distribution_point.as_deref());
         let delta = delta.map_err(|error| wrong(&self.crl, error))?;
         print(&delta);
+        self.admit(&delta, issuer, Kind::Delta, config)?;
         match base.with_delta(delta) {
-            Ok(Overlaid::New(_)) => say!("it would be accepted, if its dates fit"),
+            Ok(Overlaid::New(_)) => self.say_accepted(),
             Ok(Overlaid::Superseded) => say!("the complete CRL holds all of it already"),
             Err(error) => return Err(wrong(&self.crl, error)),
         }
         Ok(())
+    }
+
+    /// Whether its dates fit at present, and its number with what the appliance has accepted.
+    fn admit(
+        &self,
+        crl: &Facts,
+        issuer: &Certificate,
+        kind: Kind,
+        config: Option<&Config>,
+    ) -> Result<(), Problem> {
+        in_date(crl, wall_clock()).map_err(|error| wrong(&self.crl, error))?;
+        let Some(config) = config else {
+            return Ok(());
+        };
+        let journal = &config.journal.dir;
+        let (marks, trouble) = marks::known(&Store::default(), journal);
+        if let Some(trouble) = trouble {
+            return Err(wrong(journal, trouble));
+        }
+        let scope = kept::scope(issuer, crl.distribution_point(), kind);
+        let known = marks.get(&scope);
+        let admitted = known.map_or(Ok(()), |known| known.admits(&crl.mark()));
+        admitted.map_err(|error| wrong(&self.crl, error))
+    }
+
+    fn say_accepted(&self) {
+        if self.config.is_some() {
+            say!("it would be accepted");
+        } else {
+            say!("it would be accepted, unless the appliance has come further: --config tells");
+        }
     }
 
     fn complete(&self, path: &Path, issuer: &Certificate) -> Result<VerifiedCrl, Problem> {

@@ -9,7 +9,7 @@ use crate::{
     wire::time::Seconds,
 };
 
-/// Prints it. Whether every source has a CRL that is in date.
+/// Prints it. Whether every source that an answer rests on has a CRL that is in date.
 pub fn status(config: &Config, json: bool, ledger: bool) -> Result<bool, Vec<Problem>> {
     let state = ask_json(config, "/crl")?;
     if json {
@@ -27,10 +27,10 @@ pub fn status(config: &Config, json: bool, ledger: bool) -> Result<bool, Vec<Pro
         }
         let sources = issuer.get("sources").and_then(Value::as_array);
         for source in sources.into_iter().flatten() {
-            // Without a delta the complete CRL answers.
-            let needed = text(source, "kind") == "complete";
-            let next = time(source, "next_update");
-            all_current &= !needed || next.is_some_and(|next| now < next);
+            let decides = source.get("decides").and_then(Value::as_bool) == Some(true);
+            let begun = time(source, "this_update").is_some_and(|this| this <= now);
+            let over = time(source, "next_update").is_none_or(|next| next <= now);
+            all_current &= !decides || (begun && !over);
             if !json {
                 print(source, now);
             }

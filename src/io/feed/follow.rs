@@ -2,7 +2,6 @@
 //! [`follow`] starts one. What takes long, it leaves to a [`Reader`].
 
 use std::{
-    collections::HashMap,
     io,
     sync::{Arc, Mutex},
     thread::JoinHandle,
@@ -12,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::{Feed, kept::Kind, reader::Reader, source::Source, state::each};
+use super::{Feed, reader::Reader, state::each};
 use crate::{
     audit::event::Event,
     clock::Clock,
@@ -94,7 +93,6 @@ pub(super) fn follow(feed: Feed, world: &World) -> io::Result<Following> {
         orders,
         stopped,
         told: None,
-        failures: feed.slots.iter().flat_map(each).map(counted).collect(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -116,8 +114,6 @@ struct Follower {
     stopped: watch::Receiver<bool>,
     /// When the store was last told of the journal.
     told: Option<Instant>,
-    /// How many of each source's failures were counted.
-    failures: HashMap<String, u64>,
 }
 
 impl Follower {
@@ -137,12 +133,15 @@ impl Follower {
             for error in looked.errors {
                 let effect = error.effect();
                 tracing::error!(code = error.code(), "{error}{effect}");
+                if let Some(alarm) = error.alarm() {
+                    self.world.metrics.crl_alarm(alarm);
+                }
             }
             self.put_on_record(&mut feed);
             if looked.changed {
                 feed.swap();
             }
-            self.show(&feed);
+            self.show(&mut feed);
             let pause = match feed.is_cut_short {
                 true => Duration::ZERO,
                 false => INTERVAL,
@@ -201,27 +200,22 @@ impl Follower {
         self.world.store.flush();
     }
 
-    fn show(&mut self, feed: &Feed) {
+    fn show(&self, feed: &mut Feed) {
         for slot in &feed.slots {
             for (source, kind) in each(slot) {
-                let (name, crl) = (source.name(), slot.crl(kind));
-                let counted = self.failures.get(&name).copied().unwrap_or(0);
-                let new = source.all_failures.saturating_sub(counted);
-                self.world.metrics.crl(&name, crl, new);
-                self.failures.insert(name, source.all_failures);
+                let failures = &source.uncounted;
+                let crl = slot.crl(kind);
+                self.world.metrics.crl(&source.name(), crl, failures);
             }
         }
+        feed.sources_mut()
+            .for_each(|source| source.uncounted.clear());
         let mut overview = self.overview.lock();
         let overview = overview.as_deref_mut();
         if let Ok(overview) = overview {
             *overview = feed.overview();
         }
     }
-}
-
-/// How many failures a source has, which whoever followed it before has counted.
-fn counted((source, _): (&Source, Kind)) -> (String, u64) {
-    (source.name(), source.all_failures)
 }
 
 fn obey(feed: &mut Feed, order: Order) {

@@ -36,14 +36,7 @@ impl Judge {
         kind: Kind,
         is_reset: bool,
     ) -> Result<(String, Mark), CrlRefusal> {
-        if let Some(now) = self.now {
-            if crl.next_update() <= now {
-                return Err(CrlRefusal::RanOut(crl.next_update()));
-            }
-            if crl.this_update() > now {
-                return Err(CrlRefusal::Future(crl.this_update()));
-            }
-        }
+        self.now.map_or(Ok(()), |now| in_date(crl, now))?;
         let scope = kept::scope(&self.issuer, crl.distribution_point(), kind);
         let mark = crl.mark();
         let old = self.marks.get(&scope).map(|old| old.admits(&mark));
@@ -71,6 +64,17 @@ impl Judge {
     }
 }
 
+/// Whether a CRL's dates fit.
+pub fn in_date(crl: &Facts, now: Seconds) -> Result<(), CrlRefusal> {
+    if crl.next_update() <= now {
+        Err(CrlRefusal::RanOut(crl.next_update()))
+    } else if crl.this_update() > now {
+        Err(CrlRefusal::Future(crl.this_update()))
+    } else {
+        Ok(())
+    }
+}
+
 /// Why a CRL does not come into force.
 #[derive(Debug, thiserror::Error)]
 pub enum CrlRefusal {
@@ -84,4 +88,8 @@ pub enum CrlRefusal {
     RanOut(Seconds),
     #[error("thisUpdate is {0}, in the future; see that the CA's clock is right")]
     Future(Seconds),
+    #[error(
+        "the CRL ends at {new}, before the one in force ({old}), and may have run out: it is judged again when the clock is proven"
+    )]
+    EndsEarlier { old: Seconds, new: Seconds },
 }

@@ -15,6 +15,7 @@ pub mod marks;
 pub mod pushed;
 mod pushed_file;
 mod reader;
+mod reason;
 mod retained;
 mod slot;
 mod source;
@@ -45,6 +46,7 @@ use slot::Slot;
 pub use follow::World;
 pub use followers::{BeginError, Followers, Opened, Orders};
 pub use issued::IssuedSources;
+pub use judge::in_date;
 pub use slot::{Delta, Wanted};
 pub use source::Place;
 
@@ -62,8 +64,13 @@ pub enum FeedError {
     PassedOver(Box<Self>),
     #[error("{place}: cannot be fetched: {error}")]
     Fetch { place: String, error: FetchError },
-    #[error("{place}: {error}{}", rollback_advice(.error))]
-    Crl { place: String, error: CrlRefusal },
+    #[error("{place}: {}{error}{}", with_number(.number.as_ref()), rollback_advice(.error))]
+    Crl {
+        place: String,
+        /// CRLNumber, hexadecimal, where the octets show one.
+        number: Option<String>,
+        error: CrlRefusal,
+    },
     #[error(
         "{path}: the CRL that was kept cannot be used: {error}; until a new one comes only the journal tells a rollback"
     )]
@@ -149,6 +156,11 @@ impl FeedError {
             _ => "",
         }
     }
+}
+
+/// Which one it was.
+fn with_number(number: Option<&String>) -> String {
+    number.map_or_else(String::new, |number| format!("number {number}: "))
 }
 
 /// What to do where the CA itself went back, or names its CRLs otherwise.
@@ -271,12 +283,21 @@ impl Feed {
                 let scope = kept::scope(issuer, crl.distribution_point(), kind);
                 let old = marks.get(&scope);
                 if old.is_some_and(|old| old.admits(&crl.mark()).is_err()) {
-                    let number = crl.number().map_or("none".to_owned(), hex::encode);
+                    let known = crl.number().map(hex::encode);
+                    let number = known.clone().unwrap_or_else(|| "none".to_owned());
                     let place = slot.name(kind);
                     slot.withdraw(kind);
                     self.judge.marks.remove(&scope);
                     self.judge.news.retain(|event| !matches!(event, Event::CrlAccepted { scope: of, .. } if *of == scope));
-                    self.warnings.push(FeedError::RolledBack { place, number });
+                    let source = place.clone();
+                    let error = FeedError::RolledBack { place, number };
+                    self.judge.news.push(Event::CrlRefused {
+                        issuer: self.judge.issuer.subject_text(),
+                        source,
+                        number: known,
+                        reason: error.to_string(),
+                    });
+                    self.warnings.push(error);
                 }
             }
         }

@@ -9,7 +9,6 @@ use super::{
     FeedError, Place,
     bounded_file::read_bounded,
     crl_folder::Wish,
-    fetch::FetchError,
     judge::{CrlRefusal, Judge},
     kept::{Kept, Kind},
     retained,
@@ -21,7 +20,9 @@ use crate::{
         http_client,
         whole_file::{self, Staged},
     },
-    revocation::{CrlError, Facts, Overlaid, Part, Retained, Snapshot, verify, verify_delta},
+    revocation::{
+        CrlError, Facts, Glance, Overlaid, Part, Retained, Snapshot, verify, verify_delta,
+    },
     wire::time::Seconds,
 };
 
@@ -146,9 +147,13 @@ impl Slot {
             };
             let before = slot.part.clone();
             let taken = read.and_then(|content| {
+                let number = number_of(&content);
                 let taken = slot.take(kind, content, judge);
-                taken.map_err(|error| refused(place, error))
+                taken.map_err(|error| refused(place, number, error))
             });
+            if let (Err(error), Some(source)) = (&taken, slot.source(kind)) {
+                source.wait_for_clock(error);
+            }
             match taken {
                 Ok(true) => slot.before = slot.before.take().or(before),
                 Ok(false) => {}
@@ -239,27 +244,34 @@ impl Slot {
                 kind,
                 largest: judge.largest,
             };
+            let is_proven = judge.now.is_some();
             let Some(source) = self.source(kind) else {
                 continue;
             };
+            if is_proven {
+                source.clock_is_proven();
+            }
             let place = source.place();
             let taken = match source.look(client, &wish).await {
                 Ok(Look::Nothing) => continue,
                 Ok(Look::Unchanged) => {
+                    let number = self.crl(kind).and_then(|crl| crl.mark().number);
+                    let number = number.map(hex::encode);
                     let stands = self.stands(kind, judge).map(|()| false);
-                    stands.map_err(|error| refused(place.clone(), error))
+                    stands.map_err(|error| refused(place.clone(), number, error))
                 }
                 Ok(Look::New(News {
                     content,
                     validators,
                     passed_over,
                 })) => {
-                    errors.extend(passed_over);
+                    errors.extend(passed_over.map(|error| *error));
+                    let number = number_of(&content);
                     let taken = self.take(kind, content, judge);
                     if let (Ok(_), Some(source)) = (&taken, self.source(kind)) {
                         source.validators = validators;
                     }
-                    taken.map_err(|error| refused(place.clone(), error))
+                    taken.map_err(|error| refused(place.clone(), number, error))
                 }
                 Err(error) => Err(error),
             };
@@ -271,15 +283,17 @@ impl Slot {
                     errors.extend(self.keep());
                 }
                 Err(error) => {
-                    if !is_away(&error) {
+                    if error.is_refusal() {
                         judge.news.push(Event::CrlRefused {
                             issuer: judge.issuer.subject_text(),
                             source: place,
+                            number: error.number().map(str::to_owned),
                             reason: error.to_string(),
                         });
                     }
                     if let Some(source) = self.source(kind) {
                         source.failed(&error);
+                        source.wait_for_clock(&error);
                         if let FeedError::Crl {
                             error: CrlRefusal::Future(begin),
                             ..
@@ -336,6 +350,7 @@ impl Slot {
         let (part, scope, mark, content) = match kind {
             Kind::Complete => {
                 let crl = verify(&content, &judge.issuer, point)?;
+                self.outlives(&crl, kind, judge)?;
                 let (scope, mark) = judge.admit(&crl, kind, self.is_reset)?;
                 // What follows needs memory too.
                 let content = self.staged(kind, content, judge.writes);
@@ -349,6 +364,7 @@ impl Slot {
             }
             Kind::Delta => {
                 let delta = verify_delta(&content, &judge.issuer, point)?;
+                self.outlives(&delta, kind, judge)?;
                 let (scope, mark) = judge.admit(&delta, kind, self.is_reset)?;
                 let part = self.part.as_ref().ok_or(CrlRefusal::NoBase)?;
                 if part
@@ -404,6 +420,19 @@ impl Slot {
         });
         judge.marks.set(scope, mark);
         Ok(true)
+    }
+
+    /// Without a proven time nothing tells whether a CRL has run out. One that ends before the one in force waits until
+    /// that can be told: it may have, where the other has not.
+    fn outlives(&self, new: &Facts, kind: Kind, judge: &Judge) -> Result<(), CrlRefusal> {
+        let old = self.crl(kind).filter(|_| judge.now.is_none());
+        match old.map(Facts::next_update) {
+            Some(old) if new.next_update() < old => Err(CrlRefusal::EndsEarlier {
+                old,
+                new: new.next_update(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Looks for the delta from now on where the complete CRL says.
@@ -548,18 +577,15 @@ impl Slot {
     }
 }
 
-/// Whether the server has shown nothing that could be refused.
-fn is_away(error: &FeedError) -> bool {
-    use http_client::HttpError::{Failed, Status};
-    matches!(
-        error,
-        FeedError::Fetch {
-            error: FetchError::Http(Failed(_) | Status(_)),
-            ..
-        }
-    )
+/// What the octets show, whoever made them.
+fn number_of(content: &[u8]) -> Option<String> {
+    Glance::of(content)?.number.map(hex::encode)
 }
 
-fn refused(place: String, error: CrlRefusal) -> FeedError {
-    FeedError::Crl { place, error }
+fn refused(place: String, number: Option<String>, error: CrlRefusal) -> FeedError {
+    FeedError::Crl {
+        place,
+        number,
+        error,
+    }
 }

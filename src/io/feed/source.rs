@@ -13,10 +13,12 @@ use super::{
     bounded_file::read_bounded,
     crl_folder::{self, Stamps, Wish},
     fetch::{Fetched, Validators, fetch},
+    judge::CrlRefusal,
 };
 use crate::{
     io::{
         http_client::{self, Url},
+        metrics::CrlFailure,
         stamp::stamp,
         wall_clock::wall_clock,
     },
@@ -52,12 +54,16 @@ pub struct Source {
     stamps: Stamps,
     /// When a file is judged again though it is the same.
     again: Option<Seconds>,
+    /// What it last brought can be judged only when the clock is proven.
+    waits_for_clock: bool,
     /// Of a URL.
     pub validators: Validators,
     due: Instant,
     /// In a row, and since the start.
     failures: u32,
     pub all_failures: u64,
+    /// Those that no metric has yet.
+    pub uncounted: Vec<CrlFailure>,
     /// What was last wrong, if it still is.
     pub error: Option<String>,
     /// When it was last looked at with success, and is looked at next.
@@ -71,7 +77,7 @@ pub struct News {
     pub content: Vec<u8>,
     pub validators: Validators,
     /// What beside it could not be looked at.
-    pub passed_over: Option<FeedError>,
+    pub passed_over: Option<Box<FeedError>>,
 }
 
 /// What a look found.
@@ -91,10 +97,12 @@ impl Source {
             turn: 0,
             stamps: Stamps::new(),
             again: None,
+            waits_for_clock: false,
             validators: Validators::default(),
             due: Instant::now(),
             failures: 0,
             all_failures: 0,
+            uncounted: Vec::new(),
             error: None,
             checked: None,
             next: None,
@@ -178,7 +186,7 @@ impl Source {
                     Look::New(News {
                         content,
                         validators: Validators::default(),
-                        passed_over,
+                        passed_over: passed_over.map(Box::new),
                     })
                 }))
             }
@@ -223,6 +231,7 @@ impl Source {
     /// Plans the next try: at once where a mirror is left, else later with each failure.
     pub fn failed(&mut self, error: &FeedError) {
         self.all_failures = self.all_failures.saturating_add(1);
+        self.uncounted.extend(error.failure());
         self.error = Some(error.to_string());
         self.validators = Validators::default();
         if self.has_mirrors() {
@@ -259,6 +268,23 @@ impl Source {
     /// The same when that time has come: of a CRL that is from a clock which is ahead.
     pub fn reread_at(&mut self, time: Seconds) {
         self.again = Some(time.plus(1));
+    }
+
+    pub fn wait_for_clock(&mut self, error: &FeedError) {
+        self.waits_for_clock = matches!(
+            error,
+            FeedError::Crl {
+                error: CrlRefusal::EndsEarlier { .. },
+                ..
+            }
+        );
+    }
+
+    /// Has what waited for that judged again.
+    pub fn clock_is_proven(&mut self) {
+        if std::mem::take(&mut self.waits_for_clock) {
+            self.forget();
+        }
     }
 
     fn wait(&mut self, seconds: u64) {

@@ -87,11 +87,17 @@ fn state(slot: &Slot, source: &Source, kind: Kind) -> Value {
 fn sources(slot: &Slot) -> Vec<Value> {
     let show = |(source, kind): (&Source, Kind)| {
         let crl = slot.crl(kind);
+        // A delta in force has the dates of both; without one the complete CRL answers.
+        let decides = match kind {
+            Kind::Complete => slot.crl(Kind::Delta).is_none(),
+            Kind::Delta => crl.is_some(),
+        };
         let retained = slot.part.as_ref().map(|part| part.retained().len());
         json!({
             "source": source.name(),
             "place": source.place(),
             "kind": kind.name(),
+            "decides": decides,
             "number": crl.and_then(|crl| crl.number()).map(hex::encode),
             "this_update": crl.map(|crl| crl.this_update().to_string()),
             "next_update": crl.map(|crl| crl.next_update().to_string()),

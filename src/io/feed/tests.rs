@@ -405,7 +405,19 @@ fn files_that_were_put_back_are_no_way_around_the_marks() {
         text.starts_with("ALARM") && text.contains("number 04 is older"),
         "{text}"
     );
-    assert!(!folder.0.join("kept").exists() && feed.judge.news.is_empty());
+    assert!(!folder.0.join("kept").exists());
+    let [
+        Event::CrlRefused {
+            number: Some(number),
+            reason,
+            ..
+        },
+    ] = &*feed.judge.news
+    else {
+        panic!("{:?}", feed.judge.news)
+    };
+    assert!(number == "04" && *reason == text);
+    feed.judge.news.clear();
     folder.put("crl", numbered(4));
     assert!(refresh(&mut feed)[0].to_string().contains("from 05 to 04"));
     // Unless the operator says that it is meant.
@@ -482,6 +494,44 @@ fn dates_are_judged_where_the_time_is_proven() {
     }
     folder.put("crl", dated(2, "04", "09"));
     assert_eq!(look(None).0, "");
+}
+
+#[test]
+fn without_a_proven_time_none_takes_the_place_of_one_that_ends_later() {
+    let folder = Folder::new("feed-unproven");
+    let ca = Ca::new("A");
+    let until = |number: u8, day: &str| {
+        let mut draft = Draft::new(&[entry(&[number], None)]).number(&[number]);
+        draft.next_update = Some(format!("202601{day}000000Z"));
+        ca.crl(&draft)
+    };
+    let path = folder.put("crl", until(1, "08"));
+    let mut feed = open(&ca, &folder, path.clone(), vec![]).unwrap();
+    assert!(refresh(&mut feed).is_empty());
+    let look = |feed: &mut Feed, day: u64| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let now = Seconds::new((20_453 + day) * 86_400);
+        let (_, errors) = runtime.unwrap().block_on(feed.refresh(Some(now)));
+        feed.swap();
+        errors.iter().map(ToString::to_string).collect::<String>()
+    };
+    folder.put("crl", until(2, "06"));
+    for mut feed in [feed, open(&ca, &folder, path, vec![]).unwrap()] {
+        let text = refresh(&mut feed)[0].to_string();
+        assert!(
+            text.contains("number 02: the CRL ends at 2026-01-06"),
+            "{text}"
+        );
+        assert!(refresh(&mut feed).is_empty(), "told once");
+        assert!(is_revoked(&feed, 1) && !is_revoked(&feed, 2));
+        // It has run out, or not.
+        assert!(look(&mut feed, 7).contains("ran out at 2026-01-06"));
+        assert!(is_revoked(&feed, 1));
+    }
+    let mut feed = open(&ca, &folder, folder.0.join("crl"), vec![]).unwrap();
+    assert_eq!(refresh(&mut feed).len(), 1);
+    assert_eq!(look(&mut feed, 5), "");
+    assert!(is_revoked(&feed, 2));
 }
 
 #[test]

@@ -35,6 +35,7 @@ use crate::{
 use clock::ClockMetrics;
 pub use connections::ConnectionMetrics;
 use crl::CrlMetrics;
+pub use crl::{CrlAlarm, CrlFailure};
 pub use handshakes::{HandshakeFailure, HandshakeMetrics};
 use journal::JournalMetrics;
 use keys::KeyMetrics;
@@ -304,9 +305,14 @@ impl Metrics {
         self.issued_pushes.with_label_values(&labels).inc();
     }
 
-    /// How a CRL source stands, and how often it has failed since this was last told.
-    pub fn crl(&self, source: &str, crl: Option<&Facts>, failures: u64) {
+    /// How a CRL source stands, and its failures since this was last told.
+    pub fn crl(&self, source: &str, crl: Option<&Facts>, failures: &[CrlFailure]) {
         self.crls.show(source, crl, failures);
+    }
+
+    /// Something about CRLs needs an operator, whatever comes next.
+    pub fn crl_alarm(&self, alarm: CrlAlarm) {
+        self.crls.alarm(alarm);
     }
 
     /// The CRL source is no longer followed.
