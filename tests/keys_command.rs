@@ -418,7 +418,7 @@ fn the_public_half_that_a_key_left_behind_can_be_destroyed() {
     let bench = Bench::new();
     bench.done("generate", &["--label", "one", "--kind", "p256"]);
     let mut delete = bench.around(Command::new("pkcs11-tool"));
-    let arguments = "--module /usr/lib/softhsm/libsofthsm2.so --token-label hsm --login --pin 1234 --delete-object \
+    let arguments = "--module /usr/lib/softhsm/libsofthsm2.so --token-label gnomon --login --pin 1234 --delete-object \
                      --type privkey --label one";
     let deleted = delete.args(arguments.split_whitespace()).output().unwrap();
     assert!(deleted.status.success(), "{deleted:?}");
