@@ -122,8 +122,8 @@ async fn rate(signer: &dyn Signer, time: Duration) -> f64 {
         }
         count
     };
-    let (first, second, third) = tokio::join!(one(), one(), one());
-    f64::from(first + second + third) / start.elapsed().as_secs_f64()
+    let (first, second, third, fourth) = tokio::join!(one(), one(), one(), one());
+    f64::from(first + second + third + fourth) / start.elapsed().as_secs_f64()
 }
 
 fn through_the_daemon(dir: &Path) {

@@ -13,6 +13,9 @@ use tokio::sync::oneshot;
 
 use crate::signing::{Permit, SignError};
 
+/// At most so many who asked for brief signatures are told together, by one wake-up.
+pub const TOGETHER: usize = 3;
+
 /// The queue of one key. Closing it ends its threads.
 #[derive(Debug, Default)]
 pub struct Jobs {
@@ -86,9 +89,9 @@ impl Jobs {
         Pending { told, progress }
     }
 
-    /// The next job that somebody still waits for; `None` when the queue is closed. Who asked for the job `before` is
+    /// The next job that somebody still waits for; `None` when the queue is closed. Who asked for the jobs `before` is
     /// told, at the latest, when there is none to be had at once.
-    pub fn take(&self, before: &mut Option<Job>) -> Option<Job> {
+    pub fn take(&self, before: &mut Vec<Job>) -> Option<Job> {
         let mut queue = self.lock();
         loop {
             if queue.closed {
@@ -97,10 +100,10 @@ impl Jobs {
             match queue.jobs.pop_front() {
                 Some(job) if job.begin() => return Some(job),
                 Some(_) => {}
-                None if before.is_some() => {
+                None if !before.is_empty() => {
                     // The wake-up takes longer than all else here: nobody shall wait for the queue meanwhile.
                     drop(queue);
-                    drop(before.take());
+                    before.clear();
                     queue = self.lock();
                 }
                 None => {
@@ -192,19 +195,19 @@ mod tests {
         let unwanted = jobs.push(b"a", Permit::in_place());
         let mut wanted = jobs.push(b"b", Permit::in_place());
         assert_eq!(unwanted.give_up(), GivenUp::Waiting);
-        let job = jobs.take(&mut None).unwrap();
+        let job = jobs.take(&mut Vec::new()).unwrap();
         assert_eq!(job.message, b"b");
         assert!(job.finish(Ok(vec![1])));
         drop(job);
         assert_eq!(wanted.signature().await, Ok(vec![1]));
 
         let stuck = jobs.push(b"c", Permit::in_place());
-        let job = jobs.take(&mut None).unwrap();
+        let job = jobs.take(&mut Vec::new()).unwrap();
         assert_eq!(stuck.give_up(), GivenUp::Stuck);
         assert!(!job.finish(Ok(vec![2])));
 
         let made = jobs.push(b"d", Permit::in_place());
-        let job = jobs.take(&mut None).unwrap();
+        let job = jobs.take(&mut Vec::new()).unwrap();
         assert!(job.finish(Ok(vec![3])));
         assert_eq!(made.give_up(), GivenUp::Made(Ok(vec![3])));
     }
@@ -213,8 +216,8 @@ mod tests {
     async fn nobody_is_told_later_than_when_the_queue_is_empty() {
         let jobs = Arc::new(Jobs::default());
         let mut made = jobs.push(b"a", Permit::in_place());
-        let mut before = jobs.take(&mut None);
-        assert!(before.as_ref().unwrap().finish(Ok(vec![1])));
+        let mut before = vec![jobs.take(&mut Vec::new()).unwrap()];
+        assert!(before[0].finish(Ok(vec![1])));
         // Others may have taken all that waited, or it was given up.
         let unwanted = jobs.push(b"b", Permit::in_place());
         assert_eq!(unwanted.give_up(), GivenUp::Waiting);
@@ -234,7 +237,7 @@ mod tests {
         let mut waiting = jobs.push(b"a", Permit::in_place());
         jobs.close();
         assert_eq!(waiting.signature().await, Err(SignError::Failed));
-        assert!(jobs.take(&mut None).is_none());
+        assert!(jobs.take(&mut Vec::new()).is_none());
         assert!(jobs.closes_within(Duration::from_secs(60)));
         assert_eq!(
             jobs.push(b"b", Permit::in_place()).signature().await,

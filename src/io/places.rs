@@ -14,6 +14,7 @@ use std::{
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use super::jobs::TOGETHER;
 use crate::signing::{Permit, Share, SignError};
 
 /// How long one waits for a place: two seconds are what a client bears before it asks again.
@@ -23,7 +24,7 @@ const WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Places {
     free: Arc<Semaphore>,
-    /// One at each session, only where signatures are brief.
+    /// At each session those for who is told later, only where signatures are brief.
     brief: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
@@ -37,7 +38,7 @@ impl Places {
         let all = sessions.saturating_mul(2).max(2);
         Self {
             free: Arc::new(Semaphore::new(all)),
-            brief: Arc::new(Semaphore::new(sessions)),
+            brief: Arc::new(Semaphore::new(sessions.saturating_mul(TOGETHER - 1))),
             waiting: AtomicUsize::new(0),
             most_waiting: sessions.saturating_mul(queue),
             // With this one taken, a session is left for whoever comes next, unless there is only one.
@@ -46,7 +47,7 @@ impl Places {
     }
 
     /// A place for one signature, to be held until who asked for it is told. Where signatures are `brief`, whoever
-    /// is told of one may hold its place for as long as the next one takes, and there is one place more for that.
+    /// is told of one may hold its place for as long as the next ones take, and there are more places for that.
     pub async fn permit(&self, share: Share, brief: bool) -> Result<Permit, SignError> {
         let place = |of: &Arc<Semaphore>| Arc::clone(of);
         if share == Share::WhenIdle {
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_session_has_two_places_and_one_more_where_signatures_are_brief() {
+    async fn each_session_has_two_places_and_more_where_signatures_are_brief() {
         let places = Places::new(4, 128);
         let mut held = Vec::new();
         for _ in 0..8 {
@@ -112,7 +113,7 @@ mod tests {
             places.permit(Share::Client, false).await.map(|_| ()),
             Err(SignError::Busy)
         );
-        for _ in 0..4 {
+        for _ in 0..4 * (TOGETHER - 1) {
             held.push(places.permit(Share::Client, true).await.unwrap());
         }
         assert!(places.permit(Share::Client, true).await.is_err());

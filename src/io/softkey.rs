@@ -233,7 +233,7 @@ impl Threaded {
             std::thread::Builder::new()
                 .name(format!("sign-{number}"))
                 .spawn(move || {
-                    while let Some(job) = jobs.take(&mut None) {
+                    while let Some(job) = jobs.take(&mut Vec::new()) {
                         let mut signature = vec![0; key.public_modulus_len()];
                         let random = SystemRandom::new();
                         let signed = key.sign(padding, &random, &job.message, &mut signature);

@@ -15,7 +15,7 @@ use cryptoki::{
 
 use super::{KeyOnToken, Module, Pkcs11Error, Scheme, TokenChoice, sessions::Sessions};
 use crate::{
-    io::jobs::{Job, Jobs},
+    io::jobs::{Jobs, TOGETHER},
     service::code,
     signing::SignError,
     wire::{algorithm::KeyKind, certificate::PublicKey},
@@ -147,9 +147,9 @@ impl Worker {
     /// Signs with an open session until the queue is closed or something fails.
     ///
     /// To wake who asked can cost a quarter of a brief signature. Where enough others wait to keep every session
-    /// busy meanwhile, a brief signature's asker is told with the next one's, by one wake-up for both.
+    /// busy meanwhile, a brief signature's asker is told with those of the next ones, by one wake-up for all.
     fn serve(&self, number: usize, open: &mut Open) -> Option<String> {
-        let mut told_later: Option<Job> = None;
+        let mut told_later = Vec::with_capacity(TOGETHER);
         while let Some(job) = self.jobs.take(&mut told_later) {
             let begun = Instant::now();
             let sign = || self.sign(open, &job.message);
@@ -168,10 +168,13 @@ impl Worker {
             if failure.is_some() {
                 return failure;
             }
-            let can_wait = told_later.is_none()
+            told_later.push(job);
+            let can_wait = told_later.len() < TOGETHER
                 && self.sessions.are_brief()
                 && self.jobs.waiting() > self.sessions.threads();
-            told_later = can_wait.then_some(job);
+            if !can_wait {
+                told_later.clear();
+            }
         }
         None
     }
