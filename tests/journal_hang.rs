@@ -26,10 +26,14 @@ impl Hang {
             .args(["-p", &gnomon.pid().to_string()])
             .spawn()
             .unwrap();
-        let status = format!("/proc/{}/task/{}/status", gnomon.pid(), gnomon.pid());
-        wait_for("strace to hold it", || {
-            let status = fs::read_to_string(&status).unwrap();
-            (!status.contains("TracerPid:\t0\n")).then_some(())
+        let threads = format!("/proc/{}/task", gnomon.pid());
+        wait_for("strace to hold every thread", || {
+            let mut threads = fs::read_dir(&threads).unwrap();
+            let is_held = |thread: std::io::Result<fs::DirEntry>| {
+                let status = fs::read_to_string(thread.unwrap().path().join("status"));
+                status.is_ok_and(|status| !status.contains("TracerPid:\t0\n"))
+            };
+            threads.all(is_held).then_some(())
         });
         Self(child)
     }
