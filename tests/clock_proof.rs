@@ -550,9 +550,6 @@ fn a_helper_that_hangs_does_not_keep_the_daemon_from_ending() {
     .take(10_000)
     .collect();
     assert!(waiting.len() < 10_000);
-    let begun = Instant::now();
-    appliance.gnomon.signal("TERM");
-    let (status, _dir) = appliance.gnomon.ended();
-    assert!(status.success() && begun.elapsed() < Duration::from_secs(8));
+    let _dir = appliance.gnomon.stops_in_time();
     watch.signal("CONT");
 }

@@ -5,47 +5,17 @@ mod support;
 
 use std::{
     fs,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use support::{
-    Folder, Gnomon, gnomon, http, prepare,
+    Folder, Gnomon, gnomon,
+    hang::Hang,
+    http, prepare,
     stamps::{Stamp, assert_recorded, post, query, recorded},
     wait_for,
 };
-
-/// Holds every fdatasync of a process for as long as it lives.
-struct Hang(Child);
-
-impl Hang {
-    fn of(gnomon: &Gnomon) -> Self {
-        let child = Command::new("strace")
-            .args(["-f", "-q", "-e", "trace=fdatasync", "-o", "/dev/null"])
-            .args(["-e", "inject=fdatasync:delay_enter=600s"])
-            .args(["-p", &gnomon.pid().to_string()])
-            .spawn()
-            .unwrap();
-        let threads = format!("/proc/{}/task", gnomon.pid());
-        wait_for("strace to hold every thread", || {
-            let mut threads = fs::read_dir(&threads).unwrap();
-            let is_held = |thread: std::io::Result<fs::DirEntry>| {
-                let status = fs::read_to_string(thread.unwrap().path().join("status"));
-                status.is_ok_and(|status| !status.contains("TracerPid:\t0\n"))
-            };
-            threads.all(is_held).then_some(())
-        });
-        Self(child)
-    }
-}
-
-impl Drop for Hang {
-    fn drop(&mut self) {
-        // With its tracer the process is rid of what held it.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// The demo with its log in a file.
 fn start(dir: Folder) -> Gnomon {
@@ -68,7 +38,7 @@ fn tokens_are_refused_while_the_disk_hangs_and_go_on_when_it_comes_back() {
     let gnomon = start(Folder::new());
     let request = post("/tsa", &query(&gnomon.dir));
     let mut issued = vec![Stamp::granted(&http(gnomon.listen, &request).body).unwrap()];
-    let hang = Hang::of(&gnomon);
+    let hang = Hang::of(&gnomon, "fdatasync");
     let refused = || {
         http(gnomon.listen, &request)
             .body
@@ -105,7 +75,7 @@ fn a_stop_does_not_wait_for_a_disk_that_hangs() {
     let gnomon = start(Folder::new());
     let request = post("/tsa", &query(&gnomon.dir));
     let issued = vec![Stamp::granted(&http(gnomon.listen, &request).body).unwrap()];
-    let hang = Hang::of(&gnomon);
+    let hang = Hang::of(&gnomon, "fdatasync");
     gnomon.signal("TERM");
     // The kernel keeps a process in the table whose thread hangs, so that only what it says shows that it has ended.
     wait_for("the end", || {

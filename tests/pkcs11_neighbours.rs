@@ -5,14 +5,17 @@ mod support;
 
 use std::{
     fs::{self, File},
-    os::unix::net::UnixDatagram,
+    net::SocketAddr,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use support::{
-    Folder, Gnomon, gnomon, ocsp_query, prepare, run, text, timestamp_query,
+    Folder, Gnomon, gnomon, ocsp_query, prepare, run,
+    stamps::granted,
+    systemd::{PATIENCE, Systemd},
+    text, timestamp_query,
     token::{Token, faulty},
     wait_for,
 };
@@ -25,18 +28,26 @@ struct Site {
     dir: Folder,
     token: Token,
     config: String,
+    listen: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Site {
     fn new() -> Self {
         let dir = Folder::new();
-        prepare(&dir);
+        let (listen, admin) = prepare(&dir);
         let token = Token::new(&dir);
         for (name, id) in [("tsu-ecdsa", "01"), ("tsu-rsa", "02"), ("ocsp", "03")] {
             token.import(&dir, name, id);
         }
         let config = fs::read_to_string(dir.join("gnomon.toml")).unwrap();
-        Self { dir, token, config }
+        Self {
+            dir,
+            token,
+            config,
+            listen,
+            admin,
+        }
     }
 
     /// Has a key used on the token, behind the faulty module.
@@ -60,60 +71,20 @@ impl Site {
 
     /// Serves it, with its log in a file.
     fn serve(self) -> (Gnomon, Token) {
-        let (listen, admin) = (support::free_port(), support::free_port());
-        let config = self.config.lines().map(|line| match line {
-            line if line.starts_with("listen = ") => format!("listen = [\"{listen}\"]\n"),
-            line if line.starts_with("admin = ") => format!("admin = \"{admin}\"\n"),
-            line => format!("{line}\n"),
-        });
-        fs::write(self.dir.join("gnomon.toml"), config.collect::<String>()).unwrap();
+        fs::write(self.dir.join("gnomon.toml"), self.config).unwrap();
         let command = gnomon(&["serve", "--config", &self.dir.path("gnomon.toml")]);
         let mut command = self.token.around(command);
         command.stderr(File::create(self.dir.join("log")).unwrap());
-        let gnomon = Gnomon::started(command, self.dir, listen, admin);
+        let gnomon = Gnomon::started(command, self.dir, self.listen, self.admin);
         (gnomon, self.token)
     }
 }
 
 const HERE: &str = "token = \"gnomon\", pin_file = \"pin\"";
 
-fn granted(response: &[u8]) -> bool {
-    response.get(4..9) == Some(&[0x30, 3, 2, 1, 0])
-}
-
 fn serving(gnomon: &Gnomon, service: &str) -> f64 {
     gnomon.metric(&["gnomon_pkcs11_sessions_serving", service])
 }
-
-/// Where systemd listens, and what it is told there.
-struct Systemd(UnixDatagram);
-
-impl Systemd {
-    fn around(token: &mut Token, dir: &Folder) -> Self {
-        let socket = UnixDatagram::bind(dir.join("notify")).unwrap();
-        token.environment = vec![
-            ("NOTIFY_SOCKET", dir.path("notify")),
-            ("WATCHDOG_USEC", "400000".to_owned()),
-        ];
-        Self(socket)
-    }
-
-    /// The next that is said, within this time.
-    fn hears(&self, time: Duration) -> Option<String> {
-        self.0.set_read_timeout(Some(time)).unwrap();
-        let mut said = [0; 64];
-        let length = self.0.recv(&mut said).ok()?;
-        Some(String::from_utf8_lossy(&said[..length]).trim().to_owned())
-    }
-
-    fn forgets(&self) {
-        self.0.set_nonblocking(true).unwrap();
-        while self.0.recv(&mut [0; 64]).is_ok() {}
-        self.0.set_nonblocking(false).unwrap();
-    }
-}
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn the_watchdog_starves_while_no_key_signs_and_none_can_come_back() {
@@ -123,7 +94,8 @@ fn the_watchdog_starves_while_no_key_signs_and_none_can_come_back() {
             &format!("{HERE}, sessions = 2, deadline = \"1s\""),
         )
         .alone();
-    let systemd = Systemd::around(&mut site.token, &site.dir);
+    let systemd = Systemd::listen(&site.dir);
+    site.token.environment = Systemd::environment(&site.dir);
     let (gnomon, token) = site.serve();
     assert_eq!(systemd.hears(PATIENCE).unwrap(), "READY=1");
     assert_eq!(systemd.hears(PATIENCE).unwrap(), "WATCHDOG=1");
@@ -133,10 +105,7 @@ fn the_watchdog_starves_while_no_key_signs_and_none_can_come_back() {
         assert!(!granted(&gnomon.post("/tsa", "", &body).body));
     }
     // Whatever was said before the second one was given up is taken out, and then nothing more comes.
-    wait_for("silence", || {
-        let heard = systemd.hears(Duration::from_millis(1500));
-        heard.is_none().then_some(())
-    });
+    systemd.hears_nothing_more();
     assert_eq!(gnomon.ready().0, 503, "what needs no key goes on");
     token.order("");
     assert_eq!(systemd.hears(PATIENCE).unwrap(), "WATCHDOG=1");
@@ -146,7 +115,8 @@ fn the_watchdog_starves_while_no_key_signs_and_none_can_come_back() {
 fn the_watchdog_is_fed_while_another_key_signs() {
     let fields = format!("{HERE}, sessions = 2, deadline = \"1s\"");
     let mut site = Site::new().on_token("tsu-ecdsa", &fields);
-    let systemd = Systemd::around(&mut site.token, &site.dir);
+    let systemd = Systemd::listen(&site.dir);
+    site.token.environment = Systemd::environment(&site.dir);
     let (gnomon, token) = site.serve();
     let (_, body) = timestamp_query(&gnomon.dir);
     token.order("hang");
@@ -370,13 +340,7 @@ fn what_a_responder_has_signed_is_given_out_while_its_device_is_in_trouble() {
             );
         }
     });
-    gnomon.signal("TERM");
-    let start = Instant::now();
-    let (status, _dir) = gnomon.ended();
-    assert!(
-        status.success() && start.elapsed() < Duration::from_secs(8),
-        "{status}"
-    );
+    let _dir = gnomon.stops_in_time();
 }
 
 #[test]

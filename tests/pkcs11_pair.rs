@@ -6,7 +6,9 @@ mod support;
 use std::fs;
 
 use support::{
-    Folder, Gnomon, gnomon, http, prepare, text, timestamp_query,
+    Folder, Gnomon, gnomon, http, prepare,
+    stamps::granted,
+    text, timestamp_query,
     token::{Token, faulty},
     wait_for,
 };
@@ -69,7 +71,7 @@ struct Served {
 impl Served {
     fn is_granted(&self) -> bool {
         let response = self.gnomon.post("/tsa/ecdsa", "", &self.query);
-        response.body.get(4..9) == Some(&[0x30, 3, 2, 1, 0])
+        granted(&response.body)
     }
 
     fn sessions(&self) -> f64 {

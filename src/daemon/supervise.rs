@@ -145,7 +145,7 @@ impl Appliance {
         let standing = &self.standing;
         let works = || match standing.is_stuck() {
             true => Err("a call into a signing device has not come back, and no key signs"),
-            false if !self.public.turn() || !self.admin.turn() => {
+            false if !self.public.go_on() || !self.admin.go_on() => {
                 Err("a thread that serves requests does not come back from one")
             }
             false => Ok(()),

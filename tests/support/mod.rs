@@ -6,6 +6,7 @@ pub mod access;
 pub mod ca;
 pub mod chrony;
 pub mod crls;
+pub mod hang;
 pub mod https;
 pub mod raw;
 pub mod reloads;
@@ -13,6 +14,7 @@ pub mod server;
 pub mod server_certificate;
 pub mod small_disk;
 pub mod stamps;
+pub mod systemd;
 pub mod token;
 
 use std::{
@@ -142,6 +144,19 @@ impl Gnomon {
         let status = wait_for("the daemon's end", || self.child.try_wait().unwrap());
         let dir = std::mem::replace(&mut self.dir, Folder(PathBuf::from("/nonexistent/gnomon")));
         (status, dir)
+    }
+
+    /// Stops it, which must not take as long as a call that hangs; gives the folder.
+    pub fn stops_in_time(self) -> Folder {
+        self.signal("TERM");
+        let begun = Instant::now();
+        let (status, dir) = self.ended();
+        let took = begun.elapsed();
+        assert!(
+            status.success() && took < Duration::from_secs(8),
+            "{status} after {took:?}"
+        );
+        dir
     }
 
     /// POSTs `body` and gives the response.

@@ -63,6 +63,11 @@ pub fn openssl_verifies(dir: &Folder, query: &str, reply: &str) {
     run("openssl", &verify);
 }
 
+/// Whether a response has a token, by its status alone.
+pub fn granted(response: &[u8]) -> bool {
+    response.get(4..9) == Some(&[0x30, 3, 2, 1, 0])
+}
+
 /// A POST whose answer ends the connection.
 pub fn post(path: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(

@@ -163,11 +163,11 @@ where
 
 impl Workers {
     /// Whether each goes from one task to the next: one that does not answers none of its connections.
-    pub fn turn(&self) -> bool {
-        self.turn_within(LONGEST_TURN)
+    pub fn go_on(&self) -> bool {
+        self.go_on_within(LONGEST_TURN)
     }
 
-    fn turn_within(&self, patience: Duration) -> bool {
+    fn go_on_within(&self, patience: Duration) -> bool {
         !self.turns.iter().any(|turn| turn.is_overdue(patience))
     }
 
@@ -402,9 +402,9 @@ mod tests {
         };
         let limits = Arc::new(ArcSwap::from_pointee(limits));
         let workers = serve("test", &[listener], 1, &limits, respond).unwrap();
-        let until = |turns: bool| {
+        let until = |go_on: bool| {
             let begun = Instant::now();
-            while workers.turn_within(PATIENCE) != turns {
+            while workers.go_on_within(PATIENCE) != go_on {
                 assert!(begun.elapsed() < 10 * PATIENCE);
                 std::thread::sleep(Duration::from_millis(10));
             }
