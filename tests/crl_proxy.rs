@@ -50,20 +50,42 @@ fn proxy(dir: &Folder, address: SocketAddr) -> Server {
     Server::start(command, address)
 }
 
-/// Gnomon in an environment that names the proxy, and trusts the demo's CA.
-fn serve(
-    dir: Folder,
+/// Where everybody listens.
+#[derive(Clone, Copy)]
+struct Addresses {
     listen: SocketAddr,
     admin: SocketAddr,
+    web: SocketAddr,
     proxy: SocketAddr,
-    more: &[(&str, &str)],
-) -> Served {
+}
+
+/// The demo that is to have its CRL by this scheme, from an nginx that has it.
+fn prepared(scheme: &str) -> (Folder, Addresses, Server) {
+    let dir = Folder::new();
+    let (listen, admin) = prepare(&dir);
+    let at = Addresses {
+        listen,
+        admin,
+        web: free_port(),
+        proxy: free_port(),
+    };
+    let file = dir.join("gnomon.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let crls = format!("crl = [\"{scheme}://{}/crl\"]", at.web);
+    fs::write(&file, config.replace("crl = [\"issuing.crl\"]", &crls)).unwrap();
+    make(&dir, &[crl(5, &["revoked.pem"])]);
+    let nginx = nginx(&dir, scheme, at.web);
+    (dir, at, nginx)
+}
+
+/// Gnomon in an environment that names the proxy, and trusts the demo's CA.
+fn serve(dir: Folder, at: Addresses, more: &[(&str, &str)]) -> Served {
     let log = fs::File::options()
         .create(true)
         .append(true)
         .open(dir.join("log"));
     let mut command = gnomon(&["serve", "--config", &dir.path("gnomon.toml")]);
-    let proxy = format!("http://{proxy}");
+    let proxy = format!("http://{}", at.proxy);
     command
         .envs([("HTTP_PROXY", &proxy), ("HTTPS_PROXY", &proxy)])
         .env("SSL_CERT_FILE", dir.path("ca.pem"))
@@ -71,26 +93,18 @@ fn serve(
         .env_remove("NO_PROXY")
         .envs(more.iter().copied())
         .stderr(log.unwrap());
-    Served(Gnomon::started(command, dir, listen, admin))
+    Served(Gnomon::started(command, dir, at.listen, at.admin))
 }
 
 #[test]
 fn a_crl_comes_by_either_scheme_through_a_proxy_and_past_it() {
     for (scheme, method) in [("http", "GET http://"), ("https", "CONNECT ")] {
-        let dir = Folder::new();
-        let (listen, admin) = prepare(&dir);
-        let (web, by) = (free_port(), free_port());
-        let file = dir.join("gnomon.toml");
-        let config = fs::read_to_string(&file).unwrap();
-        let crls = format!("crl = [\"{scheme}://{web}/crl\"]");
-        fs::write(&file, config.replace("crl = [\"issuing.crl\"]", &crls)).unwrap();
-        make(&dir, &[crl(5, &["revoked.pem"])]);
-        let _nginx = nginx(&dir, scheme, web);
-        let through = proxy(&dir, by);
-        let gnomon = serve(dir, listen, admin, by, &[]);
+        let (dir, at, _nginx) = prepared(scheme);
+        let through = proxy(&dir, at.proxy);
+        let gnomon = serve(dir, at, &[]);
         gnomon.until("revoked.pem", "revoked.pem: revoked");
         let said = fs::read_to_string(gnomon.dir.join("proxy.log")).unwrap();
-        assert!(said.starts_with(&format!("{method}{web}")), "{said}");
+        assert!(said.starts_with(&format!("{method}{}", at.web)), "{said}");
 
         // Without the proxy there is no way, and none is taken.
         drop(through);
@@ -107,27 +121,19 @@ fn a_crl_comes_by_either_scheme_through_a_proxy_and_past_it() {
         gnomon.signal("TERM");
         let (status, dir) = gnomon.0.ended();
         assert!(status.success());
-        let gnomon = serve(dir, listen, admin, by, &[("NO_PROXY", "127.0.0.1")]);
+        let gnomon = serve(dir, at, &[("NO_PROXY", "127.0.0.1")]);
         gnomon.until("good.pem", "good.pem: revoked");
     }
 }
 
 #[test]
 fn a_server_that_is_not_known_gives_no_crl() {
-    let dir = Folder::new();
-    let (listen, admin) = prepare(&dir);
-    let (web, by) = (free_port(), free_port());
-    let file = dir.join("gnomon.toml");
-    let config = fs::read_to_string(&file).unwrap();
-    let crls = format!("crl = [\"https://{web}/crl\"]");
-    fs::write(&file, config.replace("crl = [\"issuing.crl\"]", &crls)).unwrap();
-    make(&dir, &[crl(5, &["revoked.pem"])]);
-    let _nginx = nginx(&dir, "https", web);
+    let (dir, at, _nginx) = prepared("https");
     let other = Folder::new();
     prepare(&other);
     let roots = other.path("ca.pem");
     let more = [("NO_PROXY", "127.0.0.1"), ("SSL_CERT_FILE", &roots)];
-    let gnomon = serve(dir, listen, admin, by, &more);
+    let gnomon = serve(dir, at, &more);
     gnomon.logged(0, "certificate");
     gnomon.logged(0, "cannot be fetched");
     assert_eq!(gnomon.ready().0, 503);

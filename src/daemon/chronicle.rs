@@ -474,17 +474,7 @@ mod tests {
     #[test]
     fn a_clock_without_an_account_is_said_to_be_lost_and_proven() {
         let dir = std::env::temp_dir().join(format!("gnomon-chronicle-{}", std::process::id()));
-        let opened = journal::open(&journal::Settings {
-            dir: dir.join("journal"),
-            log_key: dir.join("log.key"),
-            origin: None,
-            checkpoint_interval: Duration::from_secs(1),
-            segment_size: 1 << 20,
-            keep_tokens: false,
-            warn_free: 0,
-            stop_free: 0,
-        });
-        let opened = opened.unwrap();
+        let opened = journal::testing::open(&dir);
         let report = |unsynchronised| KernelReport {
             realtime: Duration::from_secs(1_800_000_000),
             unsynchronised,

@@ -29,16 +29,11 @@ impl Awaited {
         self.since.store(self.now(), Ordering::Relaxed);
     }
 
-    /// It has come.
-    pub fn end(&self) {
-        self.since.store(0, Ordering::Relaxed);
-    }
-
     /// Waits for this call.
     pub fn during<T>(&self, call: impl FnOnce() -> T) -> T {
         self.begin();
         let result = call();
-        self.end();
+        self.since.store(0, Ordering::Relaxed);
         result
     }
 

@@ -15,6 +15,8 @@ mod queue;
 pub mod reader;
 mod recovery;
 pub mod segments;
+#[cfg(test)]
+pub mod testing;
 pub mod verify;
 
 use std::{
@@ -347,19 +349,15 @@ impl Threads {
     /// Writes what is queued, signs the last checkpoint, and ends. What comes later is refused. Where the disk does not
     /// come back, the threads are left behind; the next start mends what they leave, as after a crash.
     pub fn close(self) {
-        self.close_within(FAREWELL);
-    }
-
-    fn close_within(self, patience: Duration) {
         let shared = &self.queue.0;
         shared.queue.close();
-        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+        if self.ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
             return tracing::error!(
                 code = code::JOURNAL_LEFT,
                 "{}: the disk has not taken the journal's last records within {} s; it is left without its last \
                  checkpoint",
                 shared.dir.display(),
-                patience.as_secs()
+                FAREWELL.as_secs()
             );
         }
         let _ = self.writer.join();
@@ -447,7 +445,7 @@ impl Shared {
         }
     }
 
-    /// The writer's call has come back.
+    /// The writer waits for neither the disk nor the tree.
     fn came_back(&self) {
         if self.hangs.swap(false, Ordering::Relaxed) && !self.has_failed() {
             tracing::info!(
@@ -477,7 +475,6 @@ fn write(mut segments: Segments, shared: &Shared, follow: &SyncSender<Vec<Encode
         {
             shared.fail(segments.file_name(), &error);
         }
-        shared.came_back();
         let result = match shared.has_failed() {
             true => Err(RecordError::Stopped),
             false => Ok(()),
@@ -490,6 +487,7 @@ fn write(mut segments: Segments, shared: &Shared, follow: &SyncSender<Vec<Encode
             // Where the log's thread has ended, it has said so.
             let _ = shared.writing.during(|| follow.send(records));
         }
+        shared.came_back();
     }
     if !shared.has_failed()
         && let Err(error) = segments.close()

@@ -27,17 +27,7 @@ struct Stage {
 impl Stage {
     fn new(name: &str) -> Self {
         let folder = Folder::new(name);
-        let opened = journal::open(&journal::Settings {
-            dir: folder.0.join("journal"),
-            log_key: folder.0.join("log.key"),
-            origin: None,
-            checkpoint_interval: Duration::from_secs(1),
-            segment_size: 1 << 20,
-            keep_tokens: false,
-            warn_free: 0,
-            stop_free: 0,
-        })
-        .unwrap();
+        let opened = journal::testing::open(&folder.0);
         Self {
             followers: Followers::default(),
             world: World {
