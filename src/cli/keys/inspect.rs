@@ -11,7 +11,10 @@ use crate::{
         Modules, Pkcs11Error,
         keys::{KeyListing, TokenListing, tokens},
     },
-    wire::certificate::Certificate,
+    wire::{
+        algorithm::KeyKind,
+        certificate::{Certificate, PublicKey},
+    },
 };
 
 #[derive(Debug, Args)]
@@ -144,8 +147,12 @@ fn secrecy(key: &KeyListing) -> &'static str {
 
 fn uses(key: &KeyListing) -> String {
     let mut uses = vec![if key.sign { "signs" } else { "does not sign" }];
-    uses.extend((key.decrypt == Some(true)).then_some("DECRYPTS"));
-    uses.extend((key.unwrap == Some(true)).then_some("UNWRAPS"));
+    // No mechanism does either with another kind of key, whatever its flags say.
+    let public = key.public.as_ref().map(PublicKey::kind);
+    if public.is_none_or(|kind| matches!(kind, KeyKind::Rsa { .. })) {
+        uses.extend((key.decrypt == Some(true)).then_some("DECRYPTS"));
+        uses.extend((key.unwrap == Some(true)).then_some("UNWRAPS"));
+    }
     uses.join(", ")
 }
 

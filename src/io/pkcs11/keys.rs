@@ -209,36 +209,39 @@ impl<'a> Vault<'a> {
             &common[..],
             &[Attribute::Verify(true), Attribute::Private(false)],
             &own,
-        ];
-        let private = [
+        ]
+        .concat();
+        let signs = [
             &common[..],
             &[
                 Attribute::Private(true),
                 Attribute::Sensitive(true),
                 Attribute::Extractable(false),
                 Attribute::Sign(true),
-                Attribute::Decrypt(false),
-                Attribute::Unwrap(false),
                 Attribute::Derive(false),
             ],
-        ];
-        // Not every module knows usage flags that a kind of key cannot have.
-        let signs_only = if matches!(kind, KeyKind::Rsa { .. }) {
-            private.concat()
-        } else {
-            let rsa_only = |attribute: &Attribute| {
-                matches!(attribute, Attribute::Decrypt(_) | Attribute::Unwrap(_))
-            };
-            private
-                .concat()
-                .into_iter()
-                .filter(|attribute| !rsa_only(attribute))
-                .collect()
+        ]
+        .concat();
+        let signs_only = [
+            &signs[..],
+            &[Attribute::Decrypt(false), Attribute::Unwrap(false)],
+        ]
+        .concat();
+        let make = |private: &[Attribute]| {
+            let session = &self.session;
+            session.generate_key_pair(&mechanism, &public, private)
         };
-        let (public, _private) = self
-            .session
-            .generate_key_pair(&mechanism, &public.concat(), &signs_only)
-            .map_err(|error| self.failed(error))?;
+        let made = match make(&signs_only) {
+            // Not every module takes usage flags that a kind of key cannot have.
+            Err(Error::Pkcs11(
+                RvError::AttributeTypeInvalid
+                | RvError::AttributeValueInvalid
+                | RvError::TemplateInconsistent,
+                _,
+            )) if !matches!(kind, KeyKind::Rsa { .. }) => make(&signs),
+            made => made,
+        };
+        let (public, _private) = made.map_err(|error| self.failed(error))?;
         self.read_public(public)
     }
 

@@ -12,7 +12,8 @@
 //! - `lose COUNT`: at each of the next COUNT calls of C_Sign the token ends all sessions, and with them its login;
 //! - `hang`: C_Sign does not return while the file says so;
 //! - `corrupt COUNT`: the next COUNT signatures have a bit turned;
-//! - `old-attributes`: C_GetAttributeValue does not know where a key has been, and reads nothing where it is asked.
+//! - `old-attributes`: C_GetAttributeValue does not know where a key has been, and reads nothing where it is asked;
+//!   C_GenerateKeyPair takes no CKA_DECRYPT.
 //!
 //! Calls are counted by name in the control file's neighbour, `.calls`, at C_Finalize and after each C_Sign.
 #![allow(non_snake_case, clippy::missing_safety_doc)]
@@ -31,8 +32,8 @@ use cryptoki_sys::{
     CK_ATTRIBUTE_PTR, CK_BYTE_PTR, CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR,
     CK_FUNCTION_LIST_PTR_PTR, CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE_PTR, CK_RV,
     CK_SESSION_HANDLE, CK_SESSION_INFO_PTR, CK_ULONG, CK_ULONG_PTR, CKA_ALWAYS_SENSITIVE,
-    CKA_LOCAL, CKA_NEVER_EXTRACTABLE, CKR_ATTRIBUTE_TYPE_INVALID, CKR_FUNCTION_FAILED, CKR_OK,
-    CKR_TOKEN_NOT_PRESENT, Pkcs11,
+    CKA_DECRYPT, CKA_LOCAL, CKA_NEVER_EXTRACTABLE, CKR_ATTRIBUTE_TYPE_INVALID, CKR_FUNCTION_FAILED,
+    CKR_OK, CKR_TEMPLATE_INCONSISTENT, CKR_TOKEN_NOT_PRESENT, Pkcs11,
 };
 
 struct Real {
@@ -149,6 +150,7 @@ pub unsafe extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK
         ours.C_FindObjects = Some(find_objects);
         ours.C_FindObjectsFinal = Some(find_objects_final);
         ours.C_GetAttributeValue = Some(attribute_value);
+        ours.C_GenerateKeyPair = Some(generate_key_pair);
         ours.C_SignInit = Some(sign_init);
         ours.C_Sign = Some(sign);
         ours
@@ -268,6 +270,39 @@ unsafe extern "C" fn attribute_value(
     let _inside = enter();
     // SAFETY: the arguments go through as they came.
     unsafe { real().C_GetAttributeValue.unwrap()(session, object, template, length) }
+}
+
+unsafe extern "C" fn generate_key_pair(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    public: CK_ATTRIBUTE_PTR,
+    public_length: CK_ULONG,
+    private: CK_ATTRIBUTE_PTR,
+    private_length: CK_ULONG,
+    public_key: CK_OBJECT_HANDLE_PTR,
+    private_key: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    count("C_GenerateKeyPair");
+    write_counts();
+    // SAFETY: the caller gives so many attributes.
+    let wanted = unsafe { std::slice::from_raw_parts(private, private_length.try_into().unwrap()) };
+    if order() == ["old-attributes"] && wanted.iter().any(|one| one.type_ == CKA_DECRYPT) {
+        return CKR_TEMPLATE_INCONSISTENT;
+    }
+    let _inside = enter();
+    // SAFETY: the arguments go through as they came.
+    unsafe {
+        real().C_GenerateKeyPair.unwrap()(
+            session,
+            mechanism,
+            public,
+            public_length,
+            private,
+            private_length,
+            public_key,
+            private_key,
+        )
+    }
 }
 
 unsafe extern "C" fn login(
