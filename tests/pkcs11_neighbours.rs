@@ -160,7 +160,9 @@ fn a_start_serves_the_keys_that_are_there_and_goes_on_trying_the_others() {
             "{order}: {said}"
         );
         let log = fs::read_to_string(gnomon.dir.join("log")).unwrap();
-        let line = log.lines().find(|line| line.contains(" GN1303 ")).unwrap();
+        // One line has it all, and none before it.
+        let line = log.lines().find(|line| line.contains(" GN130")).unwrap();
+        assert!(line.contains(" GN1303 "), "{line}");
         assert!(line.contains("tsu[0].key") && line.contains(why), "{line}");
         // Two seconds and a half are waited for one that hangs.
         let is_told = log.contains("token `gnomon`: has not signed yet");
@@ -170,6 +172,8 @@ fn a_start_serves_the_keys_that_are_there_and_goes_on_trying_the_others() {
             (gnomon.ready().0 == 200).then_some(())
         });
         assert!(is_granted("/tsa/ecdsa"));
+        let log = fs::read_to_string(gnomon.dir.join("log")).unwrap();
+        assert!(log.contains(" GN1301 token `gnomon`: signs again"), "{log}");
     }
 }
 

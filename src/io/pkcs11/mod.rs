@@ -193,6 +193,7 @@ pub fn open(
                 | Pkcs11Error::Device { .. }
                 | Pkcs11Error::Hangs { .. }),
             ) => {
+                worker.voice.leave_to_others();
                 // What may not pass on one of them is not to be tried again for another's sake.
                 if away.as_ref().is_none_or(Pkcs11Error::may_pass) {
                     away = Some(error);

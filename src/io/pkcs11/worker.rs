@@ -58,6 +58,14 @@ impl Voice {
         }
     }
 
+    /// Trouble that others say.
+    pub fn leave_to_others(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Said {
+            last: Some(Instant::now()),
+            trouble: true,
+        };
+    }
+
     fn recovery(&self, choice: &TokenChoice) {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut said.trouble, false) {
